@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The api object: its tables, its phase, and what all handlers share. */
+#include "api/api.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "api/api_int.h"
+#include "base/mem.h"
+#include "base/timefmt.h"
+
+enum { KEEP_ALIVE_MS = 15000 };
+
+static void on_keep_alive(void *arg)
+{
+    struct api *api = arg;
+
+    subscribers_keep_alive(api);
+    timer_start(&api->keep_alive, KEEP_ALIVE_MS);
+}
+
+struct api *api_create(const struct api_in *in)
+{
+    struct api *api = xcalloc(1, sizeof(*api));
+
+    api->in = *in;
+    list_init(&api->waits);
+    list_init(&api->subscribers);
+    list_init(&api->followers);
+    api->tables[0] =
+        (struct route_table){ "models", SHAPE_DETAIL, models_routes, models_route_count, api };
+    api->tables[1] =
+        (struct route_table){ "events", SHAPE_DETAIL, events_routes, events_route_count, api };
+    api->tables[2] =
+        (struct route_table){ "operations", SHAPE_DETAIL, ops_routes, ops_route_count, api };
+    timer_init(&api->keep_alive, in->world, "events keep-alive", on_keep_alive, api);
+    timer_start(&api->keep_alive, KEEP_ALIVE_MS);
+    return api;
+}
+
+static void detach_waits(struct api *api)
+{
+    struct wait *w, *tmp;
+
+    list_for_each_safe (w, tmp, &api->waits, node) {
+        list_remove(&w->node);
+        w->api = NULL;
+        if (timer_active(&w->timer)) { /* nothing else will come back to it */
+            wait_free(w);
+        }
+    }
+}
+
+struct api *api_destroy(struct api *api)
+{
+    if (!api) {
+        return NULL;
+    }
+    timer_stop(&api->keep_alive);
+    detach_waits(api);
+    subscribers_detach(api);
+    followers_end(api);
+    free(api);
+    return NULL;
+}
+
+void api_add_routes(struct api *api, struct router *router)
+{
+    for (size_t i = 0; i < API_TABLES; i++) {
+        router_add(router, &api->tables[i]);
+    }
+}
+
+void api_reconfigure(struct api *api, const struct config *config)
+{
+    api->in.config = config;
+}
+
+void api_set_phase(struct api *api, enum api_phase phase)
+{
+    api->phase = phase;
+    if (phase == API_DRAINING) {
+        subscribers_end(api);
+        followers_end(api);
+    }
+}
+
+/* ---- answers ---- */
+
+void respond_detail(struct http_exchange *x, int status, const char *fmt, ...)
+{
+    va_list ap;
+    char *text;
+
+    va_start(ap, fmt);
+    text = xvasprintf(fmt, ap);
+    va_end(ap);
+    http_respond_json(x, status, json_pack("{s:o}", "detail", json_text(text)));
+    free(text);
+}
+
+void respond_done(struct http_exchange *x, int status, const char *message, const char *model_id)
+{
+    http_respond_json(
+        x, status,
+        json_pack("{s:b, s:s, s:s}", "success", 1, "message", message, "model_id", model_id));
+}
+
+void respond_schema_errors(struct http_exchange *x, json_t *errors)
+{
+    http_respond_json(x, 422, json_pack("{s:O}", "detail", errors));
+}
+
+char *join_strings(const json_t *array)
+{
+    struct buf b = BUF_INIT(64 * 1024);
+    size_t i;
+    json_t *item;
+
+    json_array_foreach((json_t *)(uintptr_t)array, i, item)
+    {
+        if (i > 0) {
+            buf_puts(&b, "; ");
+        }
+        buf_puts(&b, json_string_value(item));
+    }
+    buf_puts(&b, "");
+    return b.mem ? buf_take(&b, NULL) : xstrdup("");
+}
+
+json_t *json_text(const char *s)
+{
+    json_t *json = s ? json_string(s) : json_null();
+    char *copy;
+
+    if (json) {
+        return json;
+    }
+    copy = xstrdup(s);
+    for (char *p = copy; *p; p++) {
+        *p = (unsigned char)*p < 0x80 ? *p : '?';
+    }
+    json = json_string(copy);
+    free(copy);
+    return json;
+}
+
+json_t *json_time(int64_t wall_ms)
+{
+    char text[TIMEFMT_SIZE];
+
+    if (wall_ms == 0) {
+        return json_null();
+    }
+    timefmt_iso(wall_ms, text);
+    return json_string(text);
+}
+
+json_t *json_now(struct api *api)
+{
+    return json_time(world_wall_ms(api->in.world));
+}
+
+json_t *read_body(struct http_exchange *x)
+{
+    const struct span body = http_exchange_body(x);
+    json_error_t err;
+    json_t *json = json_loadb(body.p ? body.p : "", body.n, JSON_REJECT_DUPLICATES, &err);
+    json_t *errors;
+
+    if (json) {
+        return json;
+    }
+    errors = json_pack("[{s:[s,i], s:s, s:s}]", "loc", "body", err.position, "msg", err.text,
+                       "type", "json_invalid");
+    if (!errors) { /* the parser's words quoted bytes that are no text */
+        errors = json_pack("[{s:[s,i], s:s, s:s}]", "loc", "body", err.position, "msg",
+                           "the body is no JSON", "type", "json_invalid");
+    }
+    respond_schema_errors(x, errors);
+    json_decref(errors);
+    return NULL;
+}
+
+uint64_t query_number(struct http_exchange *x, const char *name, uint64_t fallback)
+{
+    _cleanup_(freep) char *text = http_query_get(http_exchange_head(x)->query, name);
+    uint64_t n;
+
+    if (!text || span_to_u64(span_of(text), &n) < 0) {
+        return fallback;
+    }
+    return n;
+}
+
+bool query_flag(struct http_exchange *x, const char *name)
+{
+    _cleanup_(freep) char *text = http_query_get(http_exchange_head(x)->query, name);
+
+    return text && !str_eq(text, "0") && !str_eq(text, "false");
+}
+
+bool accepts(struct http_exchange *x, const char *type)
+{
+    const struct span accept = http_header_get(http_exchange_head(x), "Accept");
+
+    return accept.p && memmem(accept.p, accept.n, type, strlen(type));
+}
+
+/* ---- a request that waits ---- */
+
+static void on_wait_gone(void *arg)
+{
+    struct wait *w = arg;
+
+    w->x = NULL;
+    if (timer_active(
+            &w->timer)) { /* only its timer would come back to it, and there is nobody to answer */
+        wait_free(w);
+    }
+}
+
+static const struct http_exchange_events wait_events = { .on_gone = on_wait_gone };
+
+static void on_wait_timer(void *arg);
+
+struct wait *wait_create(struct api *api, struct http_exchange *x, const char *public_id,
+                         int64_t model_id)
+{
+    struct wait *w = xcalloc(1, sizeof(*w));
+
+    w->api = api;
+    w->x = x;
+    w->public_id = xstrdup(public_id);
+    w->model_id = model_id;
+    w->status = 200;
+    w->until_settled = query_flag(x, "wait");
+    timer_init(&w->timer, api->in.world, "api wait", on_wait_timer, w);
+    list_append(&api->waits, &w->node);
+    http_exchange_set_events(x, &wait_events, w);
+    return w;
+}
+
+void wait_free(struct wait *w)
+{
+    timer_stop(&w->timer);
+    list_remove(&w->node);
+    free(w->public_id);
+    free(w);
+}
+
+enum { WAIT_STEP_MS = 50 };
+
+static void on_wait_timer(void *arg)
+{
+    struct wait *w = arg;
+
+    if (w->settled(w)) {
+        wait_free(w);
+        return;
+    }
+    if (world_now_ms(w->api->in.world) >= w->deadline_ms) {
+        respond_detail(w->x, 500, "model '%s' has not come to rest in time; it goes on",
+                       w->public_id);
+        wait_free(w);
+        return;
+    }
+    timer_start(&w->timer, WAIT_STEP_MS);
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The management doors: one route table a door (models, events, operations), each a translation of
+ * paths, field names, status words and error shapes onto the rooms below. No door keeps state; a
+ * handler that waits for a commit holds the exchange and the model's id, never a pointer to another
+ * room's object.
+ *
+ * Everything runs on the loop.
+ */
+#pragma once
+
+#include "access/access.h"
+#include "config/config.h"
+#include "dispatch/dispatch.h"
+#include "engines/engines.h"
+#include "events/events.h"
+#include "http/router.h"
+#include "metrics/metrics.h"
+#include "models/models.h"
+#include "store/store.h"
+
+struct api;
+
+struct api_in {
+    struct world *world;
+    const struct config *config;
+    struct store *store;
+    struct events *events;
+    struct models *models;
+    struct engines *engines;
+    struct dispatch *dispatch;
+    struct metrics *metrics;
+    const struct router *router; /* of all doors: what /openapi.json is made of */
+    const char *data_dir; /* absolute path, so that socket and log paths can be shown whole */
+    const char *version;  /* of berth */
+};
+
+/* All that `in` points to must outlive the api. */
+struct api *api_create(const struct api_in *in);
+/* After the HTTP server is destroyed (no exchange is left) and before the store is closed; late
+ * commits are coped with. Accepts NULL, returns NULL. */
+struct api *api_destroy(struct api *api);
+/* The tables live in the api: destroy the router first. */
+void api_add_routes(struct api *api, struct router *router);
+/* A reload has replaced the configuration. */
+void api_reconfigure(struct api *api, const struct config *config);
+
+/* What GET /ready tells: 200 in API_SERVING only. Draining also ends the streams that would never
+ * end by themselves
+ * (/api/events, followed logs). API_STARTING at first. */
+enum api_phase { API_STARTING, API_SERVING, API_DRAINING };
+void api_set_phase(struct api *api, enum api_phase phase);
+
+/* To be connected to the events' signal by daemon/wiring.c: what makes /api/events live. `event` is
+ * a const struct event *. */
+void api_on_event(void *api, const void *event);

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Inside the api room: the object behind all doors, and what handlers share: reading a body,
+ * answering in the door's shape, and the small request struct that outlives the handler while a
+ * commit or an engine is waited for.
+ */
+#pragma once
+
+#include "api/api.h"
+#include "base/list.h"
+
+enum { API_TABLES = 3 };
+
+struct api {
+    struct api_in in;
+    enum api_phase phase;
+    struct route_table tables[API_TABLES];
+    struct list waits;       /* struct wait, while their timer may fire */
+    struct list subscribers; /* struct subscriber of events_api.c */
+    size_t subscriber_count;
+    struct list followers; /* struct follower of logs_api.c */
+    struct timer keep_alive;
+};
+
+extern const struct route models_routes[], ops_routes[], events_routes[];
+extern const size_t models_route_count, ops_route_count, events_route_count;
+
+/* A named JSON schema of the doors; the text is JSON in which ' stands for ". */
+struct schema {
+    const char *name;
+    const char *text;
+};
+extern const struct schema api_schemas[];
+extern const size_t api_schema_count;
+
+/* The whole OpenAPI 3.1 document; owned by the caller. */
+json_t *openapi_document(const struct router *router, const char *version);
+
+/* ---- answers ---- */
+
+/* {"detail": "…"} with any status. */
+void respond_detail(struct http_exchange *x, int status, const char *fmt, ...) _printf_(3, 4);
+/* {"success": true, "message": …, "model_id": …} */
+void respond_done(struct http_exchange *x, int status, const char *message, const char *model_id);
+/* A list of pydantic-like errors: {"detail": [...]}, 422. The list is borrowed. */
+void respond_schema_errors(struct http_exchange *x, json_t *errors);
+/* The strings of a JSON array joined by "; ", owned by the caller. */
+char *join_strings(const json_t *array);
+/* Now, ISO. */
+json_t *json_now(struct api *api);
+/* A string, or null for NULL. What is not UTF-8 (an engine's last words, a path) has '?' for its odd bytes. */
+json_t *json_text(const char *s);
+/* Seconds since the instance's process started, or null. */
+json_t *uptime_json(struct api *api, const struct instance *inst);
+/* ISO, or null for 0. */
+json_t *json_time(int64_t wall_ms);
+/* Reads the body as JSON. NULL: the 422 is answered and x is void. */
+json_t *read_body(struct http_exchange *x);
+/* A non-negative number of the query; fallback when it is absent or no number. */
+uint64_t query_number(struct http_exchange *x, const char *name, uint64_t fallback);
+bool query_flag(struct http_exchange *x, const char *name);
+/* Does the Accept header name this media type? */
+bool accepts(struct http_exchange *x, const char *type);
+
+/* ---- a request that waits ---- */
+
+struct wait {
+    struct list node;        /* of api->waits */
+    struct api *api;         /* NULL once the api is gone (nothing is answered then) */
+    struct http_exchange *x; /* NULL once the client is gone */
+    char *public_id;
+    int64_t model_id;
+    const char *message;             /* of the good answer, a constant */
+    int status;                      /* of the good answer */
+    bool retry;                      /* start: the model was wanted already, begin a new round */
+    bool until_settled;              /* ?wait=1: answer when the engine is up (or down) */
+    bool (*settled)(struct wait *w); /* answers and returns true when it is so far */
+    uint64_t deadline_ms;
+    struct timer timer;
+};
+
+/* From now on the exchange may go at any time: w->x is NULL then. */
+struct wait *wait_create(struct api *api, struct http_exchange *x, const char *public_id,
+                         int64_t model_id);
+void wait_free(struct wait *w);
+
+/* ---- parts with state of their own ---- */
+
+void subscribers_end(struct api *api); /* every stream of /api/events ends now */
+void subscribers_detach(struct api *api);
+void subscribers_keep_alive(struct api *api);
+void followers_end(struct api *api);
+void handle_logs(void *api, struct http_exchange *x, const struct route_params *params);
+void handle_instances(void *api, struct http_exchange *x, const struct route_params *params);
+void handle_all_instances(void *api, struct http_exchange *x, const struct route_params *params);
+void handle_model_health(void *api, struct http_exchange *x, const struct route_params *params);
+void handle_health_check(void *api, struct http_exchange *x, const struct route_params *params);
+
+/* The model named by the first parameter of the path. NULL: the 404 is answered and x is void. */
+const struct model *model_of_path(struct api *api, struct http_exchange *x,
+                                  const struct route_params *params);
+
+/* ---- the contract's words ---- */
+
+struct status_words {
+    const char *status; /* stopped starting running error stopping preempted */
+    const char *health; /* healthy unhealthy unknown */
+};
+/* instance NULL: there is none. */
+const struct status_words *status_words(bool wanted, const struct instance *instance);

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The models door, the part that shows engines: instances, their state in the contract's words,
+ * their health.
+ */
+#include <stdlib.h>
+
+#include "api/api_int.h"
+#include "base/mem.h"
+
+enum { PROBE_BODY_MAX = 500 };
+
+/* ---- the contract's words ---- */
+
+// clang-format off
+static const struct status_words state_words[INSTANCE_STATE_MAX_] = {
+    [INSTANCE_STARTING] = { "starting", "unknown" },
+    [INSTANCE_READY]    = { "running",  "healthy" },
+    [INSTANCE_DRAINING] = { "stopping", "unknown" },
+    [INSTANCE_STOPPING] = { "stopping", "unknown" },
+    [INSTANCE_BACKOFF]  = { "error",    "unhealthy" }, /* until the next try begins */
+    [INSTANCE_FAILED]   = { "error",    "unhealthy" },
+};
+static const struct status_words wanted_words   = { "starting", "unknown" }; /* no instance yet */
+static const struct status_words unwanted_words = { "stopped",  "unknown" };
+// clang-format on
+
+const struct status_words *status_words(bool wanted, const struct instance *instance)
+{
+    if (instance) {
+        return &state_words[instance->state];
+    }
+    return wanted ? &wanted_words : &unwanted_words;
+}
+
+json_t *uptime_json(struct api *api, const struct instance *inst)
+{
+    if (!inst || inst->process.pid == 0 || inst->started_wall_ms == 0) {
+        return json_null();
+    }
+    return json_real((double)(world_wall_ms(api->in.world) - inst->started_wall_ms) / 1000);
+}
+
+static json_t *health_result(const struct instance *inst)
+{
+    if (!inst) {
+        return json_null();
+    }
+    return json_pack("{s:b, s:s, s:o, s:o}", "is_healthy", inst->state == INSTANCE_READY, "state",
+                     instance_state_name(inst->state), "message", json_text(inst->last_error),
+                     "last_check", json_time(inst->last_probe_wall_ms));
+}
+
+void handle_model_health(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    const struct model *model = model_of_path(api, x, params);
+    const struct instance *inst;
+
+    if (!model) {
+        return;
+    }
+    inst = engines_of_model(api->in.engines, model->id);
+    http_respond_json(x, 200,
+                      json_pack("{s:s, s:s, s:o, s:o}", "model_id", model->config->id,
+                                "health_status", status_words(model->wanted, inst)->health,
+                                "health_result", health_result(inst), "timestamp", json_now(api)));
+}
+
+/* ---- instances ---- */
+
+static json_t *absolute_path(struct api *api, const char *path)
+{
+    _cleanup_(freep) char *whole = NULL;
+
+    if (path[0] == '\0') {
+        return json_null();
+    }
+    whole = path[0] == '/' ? xstrdup(path) : xasprintf("%s/%s", api->in.data_dir, path);
+    return json_text(whole);
+}
+
+static json_t *instance_json(struct api *api, const struct instance *inst)
+{
+    const struct dispatch_load load = dispatch_instance_load(api->in.dispatch, inst->uuid);
+    const struct dispatch_load line = dispatch_model_load(api->in.dispatch, inst->model_id);
+    const struct model *model = models_get(api->in.models, inst->model_id);
+    char where[ADDRESS_TEXT_SIZE];
+
+    address_format(&inst->address, where);
+    return json_pack(
+        "{s:o, s:s, s:s, s:i, s:I, s:o, s:s, s:o, s:i, s:i, s:b, s:o, s:I, s:o, s:i, s:i}", "model",
+        json_text(model ? model->config->id : NULL), "id", inst->uuid, "state",
+        instance_state_name(inst->state), "pid", (int)inst->process.pid, "start_time",
+        (json_int_t)inst->process.start_time, "socket",
+        absolute_path(api, inst->address.is_unix ? inst->address.path : ""), "address", where,
+        "log", absolute_path(api, inst->log_path), "slots", (int)inst->slots, "restarts",
+        (int)inst->restarts, "adopted", inst->adopted, "last_error", json_text(inst->last_error),
+        "ready_in_ms", (json_int_t)inst->ready_in_ms, "uptime", uptime_json(api, inst), "in_flight",
+        (int)load.in_flight, "waiting", (int)line.waiting);
+}
+
+static json_t *instances_json(struct api *api, const struct model *model)
+{
+    const struct instance *inst;
+    json_t *list = json_array();
+    size_t cursor = 0;
+
+    while ((inst = engines_next(api->in.engines, &cursor))) {
+        if (!model || inst->model_id == model->id) {
+            json_array_append_new(list, instance_json(api, inst));
+        }
+    }
+    return json_pack("{s:o}", "instances", list);
+}
+
+void handle_all_instances(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    http_respond_json(x, 200, instances_json(owner, NULL));
+}
+
+void handle_instances(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    const struct model *model = model_of_path(api, x, params);
+
+    if (model) {
+        http_respond_json(x, 200, instances_json(api, model));
+    }
+}
+
+/* ---- probing ---- */
+
+static void on_probed(void *owner, int result, int status, struct span body, const struct error *e)
+{
+    struct wait *w = owner;
+    const bool good = result == 0 && status == 200;
+    _cleanup_(freep) char *text = NULL;
+    json_t *answer;
+
+    if (!w->x || !w->api) {
+        wait_free(w);
+        return;
+    }
+    text = result < 0 ? xstrdup(e->text)
+                      : xstrndup(body.p ? body.p : "", MIN_OF(body.n, (size_t)PROBE_BODY_MAX));
+    answer = json_pack("{s:b, s:s, s:s, s:{s:b, s:i, s:o, s:o}}", "success", good, "message",
+                       good ? "the engine answers" : "the engine does not answer as it should",
+                       "model_id", w->public_id, "health_result", "is_healthy", good, "http_status",
+                       status, "message", json_text(text), "last_check", json_now(w->api));
+    http_respond_json(w->x, 200, answer);
+    wait_free(w);
+}
+
+void handle_health_check(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    const struct model *model = model_of_path(api, x, params);
+    const struct instance *inst;
+
+    if (!model) {
+        return;
+    }
+    inst = engines_of_model(api->in.engines, model->id);
+    if (!inst || inst->process.pid == 0) {
+        http_respond_json(x, 200,
+                          json_pack("{s:b, s:s, s:s, s:o}", "success", 0, "message",
+                                    "the model is not running", "model_id", model->config->id,
+                                    "health_result", health_result(inst)));
+        return;
+    }
+    engines_probe(api->in.engines, model->id, on_probed,
+                  wait_create(api, x, model->config->id, model->id));
+}

@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The models door, /api/models: definitions (create, read, update, delete, validate) and the wish
+ * to run them (start, stop, restart). A change is answered when it is committed; ?wait=1 answers
+ * when the engine has followed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "api/api_int.h"
+#include "base/mem.h"
+
+enum { WAIT_LIMIT_MS = 600 * 1000 };
+
+/* ---- telling ---- */
+
+static json_t *devices_json(const struct model_config *c)
+{
+    json_t *devices = json_array();
+
+    for (size_t i = 0; i < c->gpu_device_count; i++) {
+        json_array_append_new(devices, json_integer(c->gpu_devices[i]));
+    }
+    return devices;
+}
+
+/* Where clients reach a running model: this very server, as the caller named it. */
+static json_t *endpoint_json(struct http_exchange *x, bool running)
+{
+    const struct span host = http_header_get(http_exchange_head(x), "Host");
+    char text[300];
+
+    if (!running || !host.p || host.n > 255 || http_exchange_peer(x)->is_unix) {
+        return json_null();
+    }
+    snprintf(text, sizeof(text), "http://%.*s/v1", SPAN_ARG(host));
+    return json_text(text);
+}
+
+static json_t *model_info(struct api *api, struct http_exchange *x, const struct model *model)
+{
+    const struct instance *inst = engines_of_model(api->in.engines, model->id);
+    const struct model_config *c = model->config;
+
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:n, s:o, s:o, s:o}", "id", c->id, "name",
+                     c->name, "framework", c->framework, "model_path", c->model_path, "status",
+                     status_words(model->wanted, inst)->status, "priority", c->priority,
+                     "gpu_devices", devices_json(c), "memory_usage", "api_endpoint",
+                     endpoint_json(x, inst && inst->state == INSTANCE_READY), "uptime",
+                     uptime_json(api, inst), "last_health_check",
+                     json_time(inst ? inst->last_probe_wall_ms : 0));
+}
+
+/* ---- the model of a path ---- */
+
+const struct model *model_of_path(struct api *api, struct http_exchange *x,
+                                  const struct route_params *params)
+{
+    _cleanup_(freep) char *id = http_decode(params->values[0], false);
+    const struct model *model = id ? models_find(api->in.models, span_of(id)) : NULL;
+
+    if (!model) {
+        respond_detail(x, 404, "there is no model '%.*s'", (int)MIN_OF(params->values[0].n, 255),
+                       params->values[0].p);
+    }
+    return model;
+}
+
+/* Definitions of the config file are changed there, not here. */
+static bool refuse_config_model(struct http_exchange *x, const struct model *model)
+{
+    if (model->origin != MODEL_FROM_CONFIG) {
+        return false;
+    }
+    respond_detail(x, 409, "model '%s' is defined in the config file; change it there and reload",
+                   model->config->id);
+    return true;
+}
+
+/* What a failed change of the catalogue is answered with. */
+static void respond_failure(struct wait *w, int result, const struct error *e)
+{
+    if (result == -EEXIST) {
+        respond_detail(w->x, 400, "a model with the id '%s' exists already", w->public_id);
+    } else if (result == -ENOENT) {
+        respond_detail(w->x, 404, "there is no model '%s'", w->public_id);
+    } else {
+        respond_error(w->x, SHAPE_DETAIL, e);
+    }
+}
+
+/* ---- reading ---- */
+
+static void handle_list(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    json_t *list = json_array();
+    const struct model *model;
+    size_t cursor = 0;
+
+    while ((model = models_next(api->in.models, &cursor))) {
+        json_array_append_new(list, model_info(api, x, model));
+    }
+    http_respond_json(x, 200, list);
+}
+
+static void handle_get(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    const struct model *model = model_of_path(owner, x, params);
+
+    if (model) {
+        http_respond_json(x, 200, model_info(owner, x, model));
+    }
+}
+
+static void handle_config(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    const struct model *model = model_of_path(owner, x, params);
+
+    if (model) {
+        http_respond_json(x, 200, model_config_to_json(model->config));
+    }
+}
+
+static void handle_status(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    const struct model *model = model_of_path(api, x, params);
+    const struct status_words *words;
+
+    if (!model) {
+        return;
+    }
+    words = status_words(model->wanted, engines_of_model(api->in.engines, model->id));
+    http_respond_json(x, 200,
+                      json_pack("{s:s, s:s, s:s, s:o}", "model_id", model->config->id, "status",
+                                words->status, "health", words->health, "timestamp",
+                                json_now(api)));
+}
+
+/* ---- defining ---- */
+
+/* The definition in the body; NULL: 422 or 400 is answered and x is void. public_id: taken from the
+ * path, or NULL. */
+static struct model_config *read_config(struct api *api, struct http_exchange *x,
+                                        const char *public_id)
+{
+    json_t *json = read_body(x);
+    struct validation v;
+    struct model_config *config;
+
+    if (!json) {
+        return NULL;
+    }
+    if (public_id && json_is_object(json)) {
+        json_object_set_new(json, "id", json_string(public_id));
+    }
+    v = validation_init();
+    config = model_config_parse(json, &v);
+    json_decref(json);
+    if (config && !engines_driver_name(config->framework)) {
+        engines_validate(api->in.engines, config, &v); /* says which ones there are */
+    }
+    if (!config || !validation_ok(&v)) {
+        _cleanup_(freep) char *text = join_strings(v.errors);
+
+        config = model_config_free(config);
+        if (json_array_size(v.schema_errors) > 0) {
+            respond_schema_errors(x, v.schema_errors);
+        } else {
+            respond_detail(x, 400, "%s", text);
+        }
+    }
+    validation_finish(&v);
+    return config;
+}
+
+static void on_created(void *arg, int result, int64_t id, const struct error *e)
+{
+    struct wait *w = arg;
+
+    if (w->x && w->api) {
+        if (result < 0) {
+            respond_failure(w, result, e);
+        } else {
+            respond_done(w->x, 201, "the model is defined", w->public_id);
+        }
+    }
+    wait_free(w);
+}
+
+static void handle_create(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    struct model_config *config = read_config(api, x, NULL);
+
+    if (config) {
+        models_add(api->in.models, config, MODEL_FROM_API, on_created,
+                   wait_create(api, x, config->id, 0));
+    }
+}
+
+static void on_updated(void *arg, int result, int64_t id, const struct error *e)
+{
+    struct wait *w = arg;
+
+    if (w->x && w->api) {
+        const struct model *model = models_get(w->api->in.models, w->model_id);
+
+        if (result < 0) {
+            respond_failure(w, result, e);
+        } else if (!model) {
+            respond_detail(w->x, 404, "model '%s' was deleted meanwhile", w->public_id);
+        } else {
+            http_respond_json(w->x, 200, model_config_to_json(model->config));
+        }
+    }
+    wait_free(w);
+}
+
+static void handle_update(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    const struct model *model = model_of_path(api, x, params);
+    struct model_config *config;
+
+    if (!model || refuse_config_model(x, model)) {
+        return;
+    }
+    config = read_config(api, x, model->config->id);
+    if (config) {
+        models_update(api->in.models, model->id, config, on_updated,
+                      wait_create(api, x, model->config->id, model->id));
+    }
+}
+
+static void handle_validate(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    struct validation v;
+    struct model_config *config;
+    json_t *json = read_body(x), *item, *errors;
+    size_t i;
+
+    if (!json) {
+        return;
+    }
+    v = validation_init();
+    config = model_config_parse(json, &v);
+    json_decref(json);
+    if (config) {
+        engines_validate(api->in.engines, config, &v);
+    }
+    errors = json_deep_copy(v.errors);
+    json_array_foreach(v.schema_errors, i, item)
+    {
+        const char *where = json_string_value(json_array_get(json_object_get(item, "loc"), 1));
+        _cleanup_(freep) char *text = xasprintf("%s: %s", where ? where : "body",
+                                                json_string_value(json_object_get(item, "msg")));
+
+        json_array_append_new(errors, json_string(text));
+    }
+    http_respond_json(x, 200,
+                      json_pack("{s:b, s:o, s:O}", "is_valid", validation_ok(&v), "errors", errors,
+                                "warnings", v.warnings));
+    validation_finish(&v);
+    model_config_free(config);
+}
+
+/* ---- running ---- */
+
+static bool running_settled(struct wait *w)
+{
+    const struct model *model = models_get(w->api->in.models, w->model_id);
+    const struct instance *inst = engines_of_model(w->api->in.engines, w->model_id);
+
+    if (!model) {
+        respond_detail(w->x, 404, "model '%s' was deleted meanwhile", w->public_id);
+    } else if (!model->wanted) {
+        respond_detail(w->x, 500, "model '%s' was stopped meanwhile", w->public_id);
+    } else if (inst && inst->state == INSTANCE_FAILED) {
+        respond_detail(w->x, 500, "%s", inst->last_error ? inst->last_error : "the engine failed");
+    } else if (inst && inst->state == INSTANCE_READY && inst->model_epoch == model->epoch) {
+        respond_done(w->x, 200, "running", w->public_id);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static bool stopped_settled(struct wait *w)
+{
+    if (engines_of_model(w->api->in.engines, w->model_id)) {
+        return false;
+    }
+    respond_done(w->x, 200, w->message, w->public_id);
+    return true;
+}
+
+/* The wish is committed: answers now, or when the engine has followed. Frees w unless it goes on
+ * waiting. */
+static void settle(struct wait *w)
+{
+    if (!w->until_settled) {
+        respond_done(w->x, w->status, w->message, w->public_id);
+        wait_free(w);
+        return;
+    }
+    w->deadline_ms = world_now_ms(w->api->in.world) + WAIT_LIMIT_MS;
+    timer_start(&w->timer, 0);
+}
+
+static void on_wished(void *arg, int result, int64_t id, const struct error *e)
+{
+    struct wait *w = arg;
+
+    if (w->api && w->retry && result >= 0) {
+        engines_retry(w->api->in.engines, w->model_id);
+    }
+    if (!w->x || !w->api) {
+        wait_free(w);
+        return;
+    }
+    if (result < 0) {
+        respond_failure(w, result, e);
+        wait_free(w);
+        return;
+    }
+    settle(w);
+}
+
+/* False: the definition cannot run on this machine, and that is answered. */
+static bool can_run(struct api *api, struct http_exchange *x, const struct model *model)
+{
+    struct validation v = validation_init();
+    bool ok;
+
+    engines_validate(api->in.engines, model->config, &v);
+    ok = validation_ok(&v);
+    if (!ok) {
+        _cleanup_(freep) char *text = join_strings(v.errors);
+
+        respond_detail(x, 500, "%s", text);
+    }
+    validation_finish(&v);
+    return ok;
+}
+
+static bool is_down(const struct instance *inst)
+{
+    return inst && (inst->state == INSTANCE_BACKOFF || inst->state == INSTANCE_FAILED);
+}
+
+static void want(struct api *api, struct http_exchange *x, const struct model *model)
+{
+    const struct instance *inst = engines_of_model(api->in.engines, model->id);
+    struct wait *w = wait_create(api, x, model->config->id, model->id);
+
+    w->retry = model->wanted && is_down(inst);
+    w->message = inst && inst->state == INSTANCE_READY ? "running" : "starting";
+    w->settled = running_settled;
+    models_set_wanted(api->in.models, model->id, true, on_wished, w);
+}
+
+static void handle_start(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    const struct model *model = model_of_path(owner, x, params);
+
+    if (model && can_run(owner, x, model)) {
+        want(owner, x, model);
+    }
+}
+
+static void handle_stop(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    const struct model *model = model_of_path(api, x, params);
+    struct wait *w;
+
+    if (!model) {
+        return;
+    }
+    w = wait_create(api, x, model->config->id, model->id);
+    w->message =
+        engines_of_model(api->in.engines, model->id) && !w->until_settled ? "stopping" : "stopped";
+    w->settled = stopped_settled;
+    models_set_wanted(api->in.models, model->id, false, on_wished, w);
+}
+
+static void handle_restart(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    const struct model *model = model_of_path(api, x, params);
+    const struct instance *inst;
+    struct wait *w;
+
+    if (!model || !can_run(api, x, model)) {
+        return;
+    }
+    inst = engines_of_model(api->in.engines, model->id);
+    if (!model->wanted || !inst || is_down(inst)) {
+        want(api, x, model);
+        return;
+    }
+    w = wait_create(api, x, model->config->id, model->id);
+    w->message = "restarting";
+    w->settled = running_settled;
+    engines_restart(api->in.engines, model->id);
+    settle(w);
+}
+
+static void handle_delete(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    const struct model *model = model_of_path(api, x, params);
+    struct wait *w;
+
+    if (!model || refuse_config_model(x, model)) {
+        return;
+    }
+    w = wait_create(api, x, model->config->id, model->id);
+    w->message = "deleted";
+    w->settled = stopped_settled;
+    models_remove(api->in.models, model->id, on_wished, w);
+}
+
+/* ---- without the slash ---- */
+
+static void handle_redirect(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    const struct span query = http_exchange_head(x)->query;
+    char where[512];
+
+    snprintf(where, sizeof(where), "/api/models/%s%.*s", query.p ? "?" : "",
+             (int)MIN_OF(query.n, sizeof(where) - 20), query.p ? query.p : "");
+    http_exchange_add_header(x, "Location", where);
+    http_respond(x, 307, "application/json", SPAN("{\"detail\":\"see /api/models/\"}"));
+}
+
+// clang-format off
+const struct route models_routes[] = {
+    { "GET",    "/api/models/",                 SCOPE_ADMIN, handle_list,         "Lists the models with their status.",
+      { NULL, "ModelInfoList", "200", NULL } },
+    { "POST",   "/api/models/",                 SCOPE_ADMIN, handle_create,       "Defines a model.",
+      { "ModelConfig", "Done", "201 400 422 503", NULL } },
+    { "GET",    "/api/models",                  SCOPE_ADMIN, handle_redirect,     "Redirects to /api/models/.",
+      { NULL, NULL, "307", NULL } },
+    { "POST",   "/api/models",                  SCOPE_ADMIN, handle_redirect,     "Redirects to /api/models/.",
+      { "ModelConfig", NULL, "307", NULL } },
+    { "POST",   "/api/models/validate",         SCOPE_ADMIN, handle_validate,     "Checks a definition, with what its engine demands, and changes nothing.",
+      { "ModelConfig", "ValidationResult", "200 422", NULL } },
+    { "GET",    "/api/models/{id}",             SCOPE_ADMIN, handle_get,          "Tells one model with its status.",
+      { NULL, "ModelInfo", "200 404", NULL } },
+    { "PUT",    "/api/models/{id}",             SCOPE_ADMIN, handle_update,       "Replaces a definition; a running model is restarted with it, drained.",
+      { "ModelConfig", "ModelConfig", "200 400 404 409 422 503", NULL } },
+    { "DELETE", "/api/models/{id}",             SCOPE_ADMIN, handle_delete,       "Deletes a model; its engine is stopped.",
+      { NULL, "Done", "200 404 409 500 503", "wait:boolean" } },
+    { "POST",   "/api/models/{id}/start",       SCOPE_ADMIN, handle_start,        "Asks for the model to run, now and after every restart of berth.",
+      { NULL, "Done", "200 404 500 503", "wait:boolean" } },
+    { "POST",   "/api/models/{id}/stop",        SCOPE_ADMIN, handle_stop,         "Stops the model, drained, until it is started again.",
+      { NULL, "Done", "200 404 500 503", "wait:boolean" } },
+    { "POST",   "/api/models/{id}/restart",     SCOPE_ADMIN, handle_restart,      "Stops and starts the model, drained.",
+      { NULL, "Done", "200 404 500 503", "wait:boolean" } },
+    { "GET",    "/api/models/{id}/status",      SCOPE_ADMIN, handle_status,       "Tells the model's status and health.",
+      { NULL, "ModelStatus", "200 404", NULL } },
+    { "GET",    "/api/models/{id}/health",      SCOPE_ADMIN, handle_model_health,       "Tells what the last health probe found.",
+      { NULL, "ModelHealth", "200 404", NULL } },
+    { "POST",   "/api/models/{id}/health-check", SCOPE_ADMIN, handle_health_check, "Probes the engine now.",
+      { NULL, "HealthCheck", "200 404", NULL } },
+    { "GET",    "/api/models/{id}/config",      SCOPE_ADMIN, handle_config,       "Tells the model's whole definition.",
+      { NULL, "ModelConfig", "200 404", NULL } },
+    { "GET",    "/api/models/{id}/instances",   SCOPE_ADMIN, handle_instances,    "Lists the model's running engines.",
+      { NULL, "InstanceList", "200 404", NULL } },
+    { "GET",    "/api/instances",               SCOPE_ADMIN, handle_all_instances, "Lists the running engines of all models.",
+      { NULL, "InstanceList", "200", NULL } },
+    { "GET",    "/api/models/{id}/logs",        SCOPE_ADMIN, handle_logs,         "The last lines of the engine's own log, and with follow=1 what comes after.",
+      { NULL, "text/plain", "200 404 503", "lines:integer follow:boolean" } },
+};
+// clang-format on
+const size_t models_route_count = ARRAY_SIZE(models_routes);

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The operations door: is it alive, is it ready, what does it count, how is it set, what can be
+ * called. */
+#include <stdio.h>
+
+#include "api/api_int.h"
+#include "base/mem.h"
+
+enum { METRICS_MAX_BYTES = 16 * 1024 * 1024 };
+
+static const char *const phase_names[] = {
+    [API_STARTING] = "starting",
+    [API_SERVING] = "ready",
+    [API_DRAINING] = "draining",
+};
+
+static void handle_health(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    const char *read_only = store_read_only_reason(api->in.store);
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:o}", "status",
+                             read_only ? "degraded" : "healthy", "service", "berth", "name",
+                             "berth", "version", api->in.version, "timestamp", json_now(api));
+
+    if (read_only) {
+        json_object_set_new(json, "reason",
+                            json_sprintf("the store takes no more changes: %s", read_only));
+    }
+    http_respond_json(x, read_only ? 503 : 200, json);
+}
+
+static json_t *model_counts(struct api *api)
+{
+    const struct model *model;
+    int defined = 0, wanted = 0, ready = 0, failed = 0;
+    size_t cursor = 0;
+
+    while ((model = models_next(api->in.models, &cursor))) {
+        const struct instance *inst = engines_of_model(api->in.engines, model->id);
+
+        defined++;
+        wanted += model->wanted;
+        ready += inst && inst->state == INSTANCE_READY;
+        failed += inst && inst->state == INSTANCE_FAILED;
+    }
+    return json_pack("{s:i, s:i, s:i, s:i}", "defined", defined, "wanted", wanted, "ready", ready,
+                     "failed", failed);
+}
+
+static void handle_ready(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    json_t *reasons = json_array();
+
+    if (api->phase == API_STARTING) {
+        json_array_append_new(reasons, json_string("berth is still starting"));
+    } else if (api->phase == API_DRAINING) {
+        json_array_append_new(reasons, json_string("berth is going down"));
+    }
+    http_respond_json(x, api->phase == API_SERVING ? 200 : 503,
+                      json_pack("{s:s, s:o, s:o}", "status", phase_names[api->phase], "reasons",
+                                reasons, "models", model_counts(api)));
+}
+
+static void handle_metrics(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    struct buf b = BUF_INIT(METRICS_MAX_BYTES);
+
+    if (metrics_write(api->in.metrics, &b) < 0) {
+        respond_detail(x, 500, "the metrics are longer than %d bytes", METRICS_MAX_BYTES);
+    } else {
+        http_respond(x, 200, "text/plain; version=0.0.4; charset=utf-8", buf_span(&b));
+    }
+    buf_finish(&b);
+}
+
+static void handle_openapi(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+
+    http_respond_json(x, 200, openapi_document(api->in.router, api->in.version));
+}
+
+/* {section: {key: value}} becomes {section: {key: {value, source}}}. */
+static json_t *options_json(const struct config *config)
+{
+    json_t *sections = config_to_json(config), *section, *value;
+    const char *section_name, *key;
+
+    json_object_foreach(sections, section_name, section)
+    {
+        void *tmp;
+
+        json_object_foreach_safe(section, tmp, key, value)
+        {
+            char name[128];
+
+            snprintf(name, sizeof(name), "%s.%s", section_name, key);
+            json_object_set_new(
+                section, key,
+                json_pack("{s:O, s:s}", "value", value, "source", config_source(config, name)));
+        }
+    }
+    return sections;
+}
+
+static void handle_config(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+    const char *path = config_path(api->in.config);
+
+    http_respond_json(x, 200,
+                      json_pack("{s:o, s:o, s:o}", "path", json_text(path), "data_dir",
+                                json_text(api->in.data_dir), "options",
+                                options_json(api->in.config)));
+}
+
+static const char page[] =
+    "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>berth</title>\n"
+    "<style>body{font:16px/1.5 sans-serif;max-width:40em;margin:3em auto;padding:0 1em}</style>\n"
+    "<h1>berth</h1>\n<p>Every model finds a berth on your GPUs, and every request finds a "
+    "model.</p>\n<ul>\n"
+    "<li><a href=\"/v1/models\">/v1/models</a>: the OpenAI-compatible API "
+    "(<code>/v1/chat/completions</code>, <code>/v1/completions</code>, "
+    "<code>/v1/embeddings</code>)\n"
+    "<li><a href=\"/api/models/\">/api/models/</a>: the models and their state\n"
+    "<li><a href=\"/api/events\">/api/events</a>: what happens, as it happens\n"
+    "<li><a href=\"/health\">/health</a>, <a href=\"/ready\">/ready</a>, <a "
+    "href=\"/metrics\">/metrics</a>\n"
+    "<li><a href=\"/openapi.json\">/openapi.json</a>: all of it, described\n</ul>\n</html>\n";
+
+static void handle_root(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    struct api *api = owner;
+
+    http_exchange_add_header(x, "Vary", "Accept");
+    if (accepts(x, "text/html")) {
+        http_respond(x, 200, "text/html; charset=utf-8", (struct span){ page, sizeof(page) - 1 });
+        return;
+    }
+    http_respond_json(x, 200,
+                      json_pack("{s:s, s:s, s:s, s:i, s:s, s:{s:s, s:s, s:s}}", "name", "berth",
+                                "version", api->in.version, "status", "running", "code", 0,
+                                "message", "berth is running", "data", "name", "berth", "version",
+                                api->in.version, "status", "running"));
+}
+
+// clang-format off
+const struct route ops_routes[] = {
+    { "GET", "/",             SCOPE_PUBLIC, handle_root,    "Says what this is; a page for browsers.",
+      { NULL, "Root text/html", "200", NULL } },
+    { "GET", "/health",       SCOPE_PUBLIC, handle_health,  "Is berth alive, and does its store take changes?",
+      { NULL, "Health", "200 503", NULL } },
+    { "GET", "/ready",        SCOPE_PUBLIC, handle_ready,   "Should requests be sent here?",
+      { NULL, "Ready", "200 503", NULL } },
+    { "GET", "/metrics",      SCOPE_ADMIN,  handle_metrics, "All counters, in the Prometheus text format.",
+      { NULL, "text/plain", "200 500", NULL } },
+    { "GET", "/openapi.json", SCOPE_PUBLIC, handle_openapi, "This description of every route.",
+      { NULL, "Any", "200", NULL } },
+    { "GET", "/api/config",   SCOPE_ADMIN,  handle_config,  "Every option with its value and where that came from; secrets are masked.",
+      { NULL, "Config", "200", NULL } },
+};
+// clang-format on
+const size_t ops_route_count = ARRAY_SIZE(ops_routes);

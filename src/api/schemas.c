@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The schemas that the route tables name, as one table; ' stands for ". What berth answers is
+ * described whole, what it takes is described as far as it looks at it.
+ */
+#include "api/api_int.h"
+
+#define STR       "{'type':'string'}"
+#define INT       "{'type':'integer'}"
+#define BOOL      "{'type':'boolean'}"
+#define NUM       "{'type':'number'}"
+#define STR_NULL  "{'type':['string','null']}"
+#define INT_NULL  "{'type':['integer','null']}"
+#define NUM_NULL  "{'type':['number','null']}"
+#define TIME      "{'type':'string','format':'date-time'}"
+#define TIME_NULL "{'type':['string','null'],'format':'date-time'}"
+#define INTS      "{'type':'array','items':{'type':'integer'}}"
+#define STRS      "{'type':'array','items':{'type':'string'}}"
+#define OBJECT    "{'type':'object'}"
+
+// clang-format off
+const struct schema api_schemas[] = {
+    { "Any", OBJECT },
+    { "ErrorDetail",
+      "{'type':'object','required':['detail'],'properties':{'detail':{'oneOf':[" STR ",{'type':'array','items':{'type':'object',"
+      "'properties':{'loc':{'type':'array','items':{'type':['string','integer']}},'msg':" STR ",'type':" STR "}}}]}}}" },
+    { "ErrorOpenAI",
+      "{'type':'object','required':['error'],'properties':{'error':{'type':'object','required':['message','type'],"
+      "'properties':{'message':" STR ",'type':" STR ",'param':" STR_NULL ",'code':{'type':['string','integer','null']}}}}}" },
+    { "ErrorEnvelope",
+      "{'type':'object','required':['code','message'],'properties':{'code':" INT ",'message':" STR "}}" },
+    { "Done",
+      "{'type':'object','required':['success','message','model_id'],"
+      "'properties':{'success':" BOOL ",'message':" STR ",'model_id':" STR "}}" },
+    { "ModelConfig",
+      "{'type':'object','required':['id','name','framework','model_path','priority','resource_requirements'],'properties':{"
+      "'id':{'type':'string','minLength':1,'maxLength':255},'name':{'type':'string','minLength':1,'maxLength':255},"
+      "'framework':" STR ",'model_path':{'type':'string','minLength':1},'priority':{'type':'integer','minimum':1,'maximum':10},"
+      "'gpu_devices':" INTS ",'additional_parameters':" STR_NULL ",'parameters':" OBJECT ",'autostart':" BOOL ","
+      "'resource_requirements':{'type':'object','required':['gpu_memory'],'properties':{'gpu_memory':" INT ",'gpu_devices':" INTS ","
+      "'cpu_cores':" INT_NULL ",'system_memory':" INT_NULL "}},"
+      "'health_check':{'type':'object','properties':{'enabled':" BOOL ",'interval':" INT ",'timeout':" INT ",'max_failures':" INT ","
+      "'endpoint':" STR_NULL "}},"
+      "'retry_policy':{'type':'object','properties':{'enabled':" BOOL ",'max_attempts':" INT ",'initial_delay':" NUM ","
+      "'max_delay':" NUM ",'backoff_factor':" NUM "}},'created_at':" TIME_NULL ",'updated_at':" TIME_NULL "}}" },
+    { "ModelInfo",
+      "{'type':'object','required':['id','name','framework','model_path','status','priority','gpu_devices'],'properties':{"
+      "'id':" STR ",'name':" STR ",'framework':" STR ",'model_path':" STR ","
+      "'status':{'type':'string','enum':['stopped','starting','running','error','stopping','preempted']},"
+      "'priority':" INT ",'gpu_devices':" INTS ",'memory_usage':" INT_NULL ",'api_endpoint':" STR_NULL ",'uptime':" NUM_NULL ","
+      "'last_health_check':" TIME_NULL "}}" },
+    { "ModelInfoList", "{'type':'array','items':{'$ref':'#/components/schemas/ModelInfo'}}" },
+    { "ModelStatus",
+      "{'type':'object','required':['model_id','status','health'],'properties':{'model_id':" STR ","
+      "'status':{'type':'string','enum':['stopped','starting','running','error','stopping','preempted']},"
+      "'health':{'type':'string','enum':['healthy','unhealthy','unknown']},'timestamp':" TIME_NULL "}}" },
+    { "ModelHealth",
+      "{'type':'object','required':['model_id','health_status'],'properties':{'model_id':" STR ","
+      "'health_status':{'type':'string','enum':['healthy','unhealthy','unknown']},'health_result':{'type':['object','null']},"
+      "'timestamp':" TIME_NULL "}}" },
+    { "HealthCheck",
+      "{'type':'object','required':['success','message','model_id'],'properties':{'success':" BOOL ",'message':" STR ","
+      "'model_id':" STR ",'health_result':{'type':['object','null']}}}" },
+    { "ValidationResult",
+      "{'type':'object','required':['is_valid','errors','warnings'],"
+      "'properties':{'is_valid':" BOOL ",'errors':" STRS ",'warnings':" STRS "}}" },
+    { "Instance",
+      "{'type':'object','required':['model','id','state','pid','start_time'],'properties':{'model':" STR_NULL ",'id':" STR ","
+      "'state':{'type':'string','enum':['starting','ready','draining','stopping','backoff','failed']},'pid':" INT ",'start_time':" INT ","
+      "'socket':" STR_NULL ",'address':" STR ",'log':" STR_NULL ",'slots':" INT ",'restarts':" INT ",'adopted':" BOOL ","
+      "'last_error':" STR_NULL ",'ready_in_ms':" INT ",'uptime':" NUM_NULL ",'in_flight':" INT ",'waiting':" INT "}}" },
+    { "InstanceList",
+      "{'type':'object','required':['instances'],'properties':{'instances':{'type':'array','items':{'$ref':'#/components/schemas/Instance'}}}}" },
+    { "Event",
+      "{'type':'object','required':['id','at','kind','subject','data'],'properties':{'id':" INT ",'at':" TIME ",'kind':" STR ","
+      "'subject':" STR ",'data':" OBJECT "}}" },
+    { "EventList",
+      "{'type':'object','required':['events'],'properties':{'events':{'type':'array','items':{'$ref':'#/components/schemas/Event'}}}}" },
+    { "Health",
+      "{'type':'object','required':['status','service','version','timestamp'],'properties':{"
+      "'status':{'type':'string','enum':['healthy','degraded']},'service':" STR ",'name':" STR ",'version':" STR ",'timestamp':" TIME ","
+      "'reason':" STR "}}" },
+    { "Ready",
+      "{'type':'object','required':['status','reasons','models'],'properties':{"
+      "'status':{'type':'string','enum':['starting','ready','draining']},'reasons':" STRS ",'models':{'type':'object','properties':{"
+      "'defined':" INT ",'wanted':" INT ",'ready':" INT ",'failed':" INT "}}}}" },
+    { "Root",
+      "{'type':'object','required':['name','version','status','code','message','data'],'properties':{'name':" STR ",'version':" STR ","
+      "'status':" STR ",'code':" INT ",'message':" STR ",'data':" OBJECT "}}" },
+    { "Config",
+      "{'type':'object','required':['options'],'properties':{'path':" STR_NULL ",'data_dir':" STR ",'options':{'type':'object',"
+      "'additionalProperties':{'type':'object','additionalProperties':{'type':'object','properties':{'value':{},'source':" STR "}}}}}}" },
+    { "OpenAIModel",
+      "{'type':'object','required':['id','object','created','owned_by'],'properties':{'id':" STR ",'object':{'const':'model'},"
+      "'created':" INT ",'owned_by':" STR ",'status':" STR "}}" },
+    { "OpenAIModelList",
+      "{'type':'object','required':['object','data'],'properties':{'object':{'const':'list'},"
+      "'data':{'type':'array','items':{'$ref':'#/components/schemas/OpenAIModel'}}}}" },
+    { "Usage",
+      "{'type':'object','properties':{'prompt_tokens':" INT ",'completion_tokens':" INT ",'total_tokens':" INT "}}" },
+    { "ChatCompletionRequest",
+      "{'type':'object','required':['model','messages'],'properties':{'model':" STR ",'messages':{'type':'array','items':{'type':'object',"
+      "'required':['role'],'properties':{'role':" STR ",'content':{}}}},'stream':" BOOL ",'stream_options':{'type':['object','null'],"
+      "'properties':{'include_usage':" BOOL "}},'max_tokens':" INT_NULL ",'max_completion_tokens':" INT_NULL "},"
+      "'description':'Members that are not named here reach the engine as they came.'}" },
+    { "ChatCompletion",
+      "{'type':'object','properties':{'id':" STR ",'object':" STR ",'created':" INT ",'model':" STR ",'choices':{'type':'array','items':"
+      OBJECT "},'usage':{'$ref':'#/components/schemas/Usage'}}}" },
+    { "CompletionRequest",
+      "{'type':'object','required':['model','prompt'],'properties':{'model':" STR ",'prompt':{},'stream':" BOOL ","
+      "'stream_options':{'type':['object','null'],'properties':{'include_usage':" BOOL "}},'max_tokens':" INT_NULL "},"
+      "'description':'Members that are not named here reach the engine as they came.'}" },
+    { "Completion",
+      "{'type':'object','properties':{'id':" STR ",'object':" STR ",'created':" INT ",'model':" STR ",'choices':{'type':'array','items':"
+      OBJECT "},'usage':{'$ref':'#/components/schemas/Usage'}}}" },
+    { "EmbeddingRequest",
+      "{'type':'object','required':['model','input'],'properties':{'model':" STR ",'input':{}}}" },
+    { "EmbeddingList",
+      "{'type':'object','properties':{'object':" STR ",'model':" STR ",'data':{'type':'array','items':" OBJECT "},"
+      "'usage':{'$ref':'#/components/schemas/Usage'}}}" },
+};
+// clang-format on
+const size_t api_schema_count = ARRAY_SIZE(api_schemas);

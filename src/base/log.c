@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One line, one write: lines of several threads never mix. */
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/timefmt.h"
+
+enum { MAX_LINE = 4096 };
+
+static const char *const level_names[LOG_LEVEL_MAX_] = {
+    [LOG_DEBUG] = "debug",
+    [LOG_INFO] = "info",
+    [LOG_WARN] = "warn",
+    [LOG_ERROR] = "error",
+};
+
+static atomic_int min_level = LOG_INFO;
+static atomic_bool as_json;
+static atomic_int out_fd = STDERR_FILENO;
+
+void log_set_level(enum log_level level)
+{
+    min_level = (int)level;
+}
+
+void log_set_json(bool json)
+{
+    as_json = json;
+}
+
+void log_set_fd(int fd)
+{
+    out_fd = fd;
+}
+
+bool log_enabled(enum log_level level)
+{
+    return (int)level >= min_level && out_fd >= 0;
+}
+
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
+int log_level_from_string(const char *s)
+{
+    for (int i = 0; i < LOG_LEVEL_MAX_; i++) {
+        if (str_eq(s, level_names[i])) {
+            return i;
+        }
+    }
+    return -EINVAL;
+}
+
+static void put_json_member(struct buf *b, const char *key, const char *value)
+{
+    buf_printf(b, ",\"%s\":\"", key);
+    buf_put_json_escaped(b, value, strlen(value));
+    buf_putc(b, '"');
+}
+
+/* A value with blanks or control characters is quoted, so that a line stays one line and splits cleanly. */
+static void put_text_value(struct buf *b, const char *value)
+{
+    bool quote = *value == '\0';
+
+    for (const char *p = value; *p && !quote; p++) {
+        quote = (unsigned char)*p <= ' ' || *p == '"' || *p == '=';
+    }
+    if (!quote) {
+        buf_puts(b, value);
+        return;
+    }
+    buf_putc(b, '"');
+    buf_put_json_escaped(b, value, strlen(value));
+    buf_putc(b, '"');
+}
+
+static void put_text(struct buf *b, const char *object, const char *text, const struct log_kv *kvs)
+{
+    if (object) {
+        buf_printf(b, "[%s]", object);
+    }
+    buf_printf(b, " %s", text);
+    for (; kvs->key; kvs++) {
+        buf_printf(b, " %s=", kvs->key);
+        if (kvs->str) {
+            put_text_value(b, kvs->str);
+        } else {
+            buf_printf(b, "%lld", (long long)kvs->num);
+        }
+    }
+}
+
+static void put_json(struct buf *b, const char *object, const char *text, const struct log_kv *kvs)
+{
+    if (object) {
+        put_json_member(b, "object", object);
+    }
+    put_json_member(b, "message", text);
+    for (; kvs->key; kvs++) {
+        if (kvs->str) {
+            put_json_member(b, kvs->key, kvs->str);
+        } else {
+            buf_printf(b, ",\"%s\":%lld", kvs->key, (long long)kvs->num);
+        }
+    }
+    buf_putc(b, '}');
+}
+
+void log_write(enum log_level level, const char *topic, const char *object, const char *text,
+               const struct log_kv *kvs)
+{
+    struct buf line = BUF_INIT(MAX_LINE);
+    struct timespec ts;
+    char when[TIMEFMT_SIZE];
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    timefmt_iso((int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000, when);
+    if (as_json) {
+        buf_printf(&line, "{\"timestamp\":\"%s\",\"level\":\"%s\",\"logger\":\"%s\"", when,
+                   level_names[level], topic);
+        put_json(&line, object, text, kvs);
+    } else {
+        buf_printf(&line, "%s %s %s", when, level_names[level], topic);
+        put_text(&line, object, text, kvs);
+    }
+    if (buf_putc(&line, '\n') == 0) {
+        (void)!write(out_fd, buf_data(&line), line.len);
+    }
+    buf_finish(&line);
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Worker threads. The lock guards only the queue; a job belongs to one side at a time. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/world_uv_int.h"
+
+enum { MAX_THREADS = 16 };
+
+struct uv_worker {
+    struct worker base;
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct list queue;
+    size_t waiting; /* in queue */
+    bool quit;
+    unsigned thread_count;
+    pthread_t threads[MAX_THREADS];
+};
+
+/* Moves up to `limit` jobs (0: all) from the queue. Called with the lock. */
+static void take_jobs(struct uv_worker *k, size_t limit, struct list *ret)
+{
+    if (limit == 0 || limit >= k->waiting) {
+        list_take(&k->queue, ret);
+        k->waiting = 0;
+        return;
+    }
+    list_init(ret);
+    for (size_t i = 0; i < limit; i++) {
+        struct list *node = k->queue.next;
+
+        list_remove(node);
+        list_append(ret, node);
+    }
+    k->waiting -= limit;
+}
+
+static void run_jobs(struct uv_worker *k, struct list *jobs)
+{
+    struct job *job;
+
+    if (k->base.options.run_batch) {
+        k->base.options.run_batch(jobs, k->base.options.arg);
+        return;
+    }
+    list_for_each (job, jobs, node) {
+        job->run(job);
+    }
+}
+
+static void give_back(struct uv_worker *k, struct list *jobs)
+{
+    struct uv_world *w = uv_world_of(k->base.world);
+
+    pthread_mutex_lock(&w->done_lock);
+    while (!list_empty(jobs)) {
+        struct list *node = jobs->next;
+
+        list_remove(node);
+        list_append(&w->done, node);
+    }
+    pthread_mutex_unlock(&w->done_lock);
+    uv_async_send(&w->async);
+}
+
+static void *thread_main(void *arg)
+{
+    struct uv_worker *k = arg;
+    size_t limit = k->base.options.run_batch ? k->base.options.max_batch : 1;
+    char name[16];
+
+    snprintf(name, sizeof(name), "%s", k->base.options.name);
+    pthread_setname_np(pthread_self(), name);
+    pthread_mutex_lock(&k->lock);
+    for (;;) {
+        struct list jobs;
+
+        while (list_empty(&k->queue) && !k->quit) {
+            pthread_cond_wait(&k->more, &k->lock);
+        }
+        if (list_empty(&k->queue)) {
+            break;
+        }
+        take_jobs(k, limit, &jobs);
+        pthread_mutex_unlock(&k->lock);
+        run_jobs(k, &jobs);
+        give_back(k, &jobs);
+        pthread_mutex_lock(&k->lock);
+    }
+    pthread_mutex_unlock(&k->lock);
+    return NULL;
+}
+
+void uv_workers_collect(struct uv_world *w)
+{
+    struct list done;
+
+    pthread_mutex_lock(&w->done_lock);
+    list_take(&w->done, &done);
+    pthread_mutex_unlock(&w->done_lock);
+    while (!list_empty(&done)) {
+        struct job *job = list_first(&done, struct job, node);
+
+        list_remove(&job->node);
+        worker_finish_job(job);
+    }
+}
+
+static struct worker *create(struct world *w, const struct worker_options *options)
+{
+    struct uv_worker *k = xcalloc(1, sizeof(*k));
+    sigset_t all, old;
+
+    k->base.world = w;
+    k->base.options = *options;
+    list_init(&k->queue);
+    pthread_mutex_init(&k->lock, NULL);
+    pthread_cond_init(&k->more, NULL);
+    /* Signals are the loop's. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    while (k->thread_count < MIN_OF(options->threads, (unsigned)MAX_THREADS)) {
+        if (pthread_create(&k->threads[k->thread_count], NULL, thread_main, k) != 0) {
+            break;
+        }
+        k->thread_count++;
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (k->thread_count == 0) {
+        abort(); /* no thread to be had: as good as no memory */
+    }
+    return &k->base;
+}
+
+static void destroy(struct worker *base)
+{
+    struct uv_worker *k = container_of(base, struct uv_worker, base);
+
+    pthread_mutex_lock(&k->lock);
+    k->quit = true;
+    pthread_cond_broadcast(&k->more);
+    pthread_mutex_unlock(&k->lock);
+    for (unsigned i = 0; i < k->thread_count; i++) {
+        pthread_join(k->threads[i], NULL);
+    }
+    uv_workers_collect(uv_world_of(base->world));
+    pthread_cond_destroy(&k->more);
+    pthread_mutex_destroy(&k->lock);
+    free(k);
+}
+
+static void submit(struct worker *base, struct job *job)
+{
+    struct uv_worker *k = container_of(base, struct uv_worker, base);
+
+    pthread_mutex_lock(&k->lock);
+    list_append(&k->queue, &job->node);
+    k->waiting++;
+    pthread_cond_signal(&k->more);
+    pthread_mutex_unlock(&k->lock);
+}
+
+const struct worker_ops uv_worker_ops = { create, destroy, submit };

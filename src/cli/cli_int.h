@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Inside the cli room: what a command is (one file each, opening with its row), how it reads its
+ * options, talks to the daemon and prints.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+
+/* An option of a command. Rows end with a NULL name. */
+struct cli_option {
+    const char *name; /* "lines": given as --lines N, --lines=N */
+    char letter;      /* also -n N; 0: none */
+    const char *arg;  /* what it takes, for the help: "N"; NULL: nothing */
+    const char *help;
+};
+
+enum { CLI_OPTIONS_MAX = 12, CLI_ARGS_MAX = 8 };
+
+struct cli;
+
+struct command {
+    const char *name;
+    const char *args;                 /* as the usage line shows them: "MODEL" */
+    const char *help;                 /* one sentence */
+    const struct cli_option *options; /* NULL: none of its own */
+    int min_args, max_args;
+    int (*run)(struct cli *cli); /* returns the exit code */
+};
+
+struct cli {
+    const struct command *command;
+    /* Of all commands. */
+    const char *data_dir; /* absolute: --data-dir, else BERTH_DATA_DIR, else ./berth-data */
+    const char *url;      /* --url, or NULL: the daemon of data_dir */
+    const char *key;      /* --key, else BERTH_KEY, or NULL */
+    bool json, help;
+    /* Of this one. */
+    const char *args[CLI_ARGS_MAX];
+    int arg_count;
+    const char *values[CLI_OPTIONS_MAX]; /* one an option row: its argument ("" when it takes none),
+                                            NULL when not given */
+    bool color;
+    struct client *client; /* NULL until the first call */
+};
+
+extern const struct command *const cli_commands[]; /* ends with NULL */
+extern const struct cli_option cli_common_options[];
+
+/* Fills cli from what follows the program's name. -EINVAL with a sentence. */
+int cli_parse(struct cli *cli, int argc, char **argv, struct error *reterr) _must_check_;
+/* The value of an option ("" for one that takes none), NULL when it is not given. Asking for an
+ * unknown one is a bug. */
+const char *cli_value(const struct cli *cli, const char *name);
+/* The same as a number. Says on stderr what is wrong and returns -EINVAL. */
+int cli_number(const struct cli *cli, const char *name, uint64_t fallback,
+               uint64_t *ret) _must_check_;
+void cli_print_help(FILE *out);
+void cli_print_command_help(FILE *out, const struct command *command);
+/* The command with the nearest name, or NULL when none is near. */
+const struct command *cli_nearest(const char *name);
+
+/* ---- talking to the daemon (client.c) ---- */
+
+struct reply {
+    int status;
+    char *body;   /* terminated */
+    json_t *json; /* NULL when the body is none */
+};
+void reply_finish(struct reply *r);
+
+/* One request; blocks until the answer is whole. Any HTTP status is a success here. Errors:
+ * -ECONNREFUSED: no daemon there. */
+int cli_call(struct cli *cli, const char *method, const char *path,
+             json_t *body /* borrowed, may be NULL */, struct reply *ret,
+             struct error *reterr) _must_check_;
+/* The same, and says on stderr what went wrong, be it the way there or the answer (status 400 and
+ * up). Returns 0, or the exit code; *ret is to be finished only after 0. */
+int cli_ask(struct cli *cli, const char *method, const char *path, json_t *body,
+            struct reply *ret) _must_check_;
+/* GET; gives the body's pieces to on_data as they come, until the answer ends. Returns 0 or the
+ * exit code, having spoken. */
+int cli_stream(struct cli *cli, const char *path, const char *headers,
+               void (*on_data)(void *arg, const char *p, size_t n), void *arg) _must_check_;
+void client_destroy(struct client *client);
+/* before + value percent-encoded + after, so that a path segment or a query value may hold
+ * anything. The caller owns the result. */
+char *cli_path(const char *before, const char *value, const char *after);
+/* The exit code of an HTTP status, by error_kind. */
+int exit_code_of_status(int status);
+/* "http://host:port" into an address with a literal host; the name is resolved. *ret_host:
+ * "host:port", owned by the caller. */
+struct address;
+int client_parse_url(const char *url, struct address *ret, char **ret_host,
+                     struct error *reterr) _must_check_;
+
+/* ---- printing (print.c) ---- */
+
+/* "berth: …" on stderr. */
+void complain(const char *fmt, ...) _printf_(1, 2);
+/* The body of an answer to stdout, as one line of JSON. */
+void print_json(const json_t *json);
+/* How a state word looks on a terminal (plain elsewhere); the result is good until the next call.
+ */
+const char *paint_state(const struct cli *cli, const char *state);
+/* "3d4h", "5h12m", "42s" */
+enum { AGE_SIZE = 32 };
+void format_age(double seconds, char out[AGE_SIZE]);
+
+/* Text in aligned columns. Cells are copied. */
+struct table;
+struct table *table_create(const char *const *headings, size_t columns);
+void table_cell(struct table *t, const char *fmt, ...)
+    _printf_(2, 3); /* the next cell of the row */
+void table_print(const struct table *t, FILE *out, bool color);
+struct table *table_free(struct table *t);
+
+/* Brings what was printed to its reader now; ends the program when there is none any more (a closed pipe). */
+void flush_or_end(void);
+
+/* The string member, or fallback when it is absent or null. */
+const char *member_str(const json_t *object, const char *name, const char *fallback);
+int64_t member_int(const json_t *object, const char *name);

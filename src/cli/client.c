@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The CLI's way to the daemon: the http room's client in a small real world of its own, run until
+ * the answer is there. The daemon of a data directory is reached over its admin socket, another one
+ * by its URL and a key.
+ */
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/world.h"
+#include "cli/cli_int.h"
+#include "http/client.h"
+
+enum { ANSWER_MAX_BYTES = 64 * 1024 * 1024, SOCKET_PATH_MAX = 100 };
+
+struct client {
+    struct world *world;
+    struct http_upstream *upstream;
+    char *host;
+    char *where; /* as it is shown */
+};
+
+/* ---- finding the daemon ---- */
+
+static int resolve(const char *host, const char *port, struct address *ret, struct error *reterr)
+{
+    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+    struct addrinfo *found = NULL;
+    char literal[NI_MAXHOST], text[NI_MAXHOST + 16];
+    int r = getaddrinfo(host, port, &hints, &found);
+
+    if (r != 0) {
+        return error_set(reterr, -EINVAL, "cannot find '%s': %s", host, gai_strerror(r));
+    }
+    r = getnameinfo(found->ai_addr, found->ai_addrlen, literal, sizeof(literal), NULL, 0,
+                    NI_NUMERICHOST);
+    if (r == 0) {
+        snprintf(text, sizeof(text), found->ai_family == AF_INET6 ? "[%s]:%s" : "%s:%s", literal,
+                 port);
+    }
+    freeaddrinfo(found);
+    if (r != 0) {
+        return error_set(reterr, -EINVAL, "cannot find '%s': %s", host, gai_strerror(r));
+    }
+    return address_parse(text, ret, reterr);
+}
+
+/* Cuts "host", "host:8080", "[::1]:8080" into its parts, owned by the caller. */
+static void cut_authority(struct span authority, char **ret_host, char **ret_port)
+{
+    const char *bracket = memchr(authority.p, ']', authority.n);
+    const bool v6 = authority.n > 0 && authority.p[0] == '[' && bracket;
+    struct span host = authority, port;
+
+    if (v6) {
+        host = (struct span){ authority.p + 1, (size_t)(bracket - authority.p) - 1 };
+        port = (struct span){ bracket + 1, authority.n - host.n - 2 };
+        port =
+            span_starts(port, ":") ? (struct span){ port.p + 1, port.n - 1 } : (struct span){ 0 };
+    } else {
+        port = authority;
+        host = span_cut(&port, ':');
+    }
+    *ret_host = span_dup(host);
+    *ret_port = port.p && port.n > 0 ? span_dup(port) : xstrdup("80");
+}
+
+int client_parse_url(const char *url, struct address *ret, char **ret_host, struct error *reterr)
+{
+    _cleanup_(freep) char *host = NULL, *port = NULL;
+    const char *p = url;
+    size_t n;
+    int r;
+
+    if (str_starts(p, "https://")) {
+        return error_set(reterr, -EINVAL,
+                         "'%s': TLS is not spoken yet; use http:// through a tunnel", url);
+    }
+    p += str_starts(p, "http://") ? strlen("http://") : 0;
+    n = strcspn(p, "/?#");
+    if (n == 0 || (p[n] != '\0' && !str_eq(p + n, "/"))) {
+        return error_set(reterr, -EINVAL, "'%s' is no http://HOST:PORT", url);
+    }
+    cut_authority((struct span){ p, n }, &host, &port);
+    r = resolve(host, port, ret, reterr);
+    if (r < 0) {
+        return r;
+    }
+    *ret_host = xstrndup(p, n);
+    return 0;
+}
+
+/* The admin socket of the data directory. A path too long for a socket address is reached from
+ * within the directory. */
+static int socket_address(struct cli *cli, struct client *c, struct address *ret,
+                          struct error *reterr)
+{
+    _cleanup_(freep) char *text = NULL;
+
+    c->where = xasprintf("%s/berth.sock", cli->data_dir);
+    if (strlen(c->where) < SOCKET_PATH_MAX) {
+        text = xasprintf("unix:%s", c->where);
+        return address_parse(text, ret, reterr);
+    }
+    if (chdir(cli->data_dir) < 0) {
+        return error_set(reterr, -errno, "cannot enter %s: %s", cli->data_dir, strerror(errno));
+    }
+    return address_parse("unix:berth.sock", ret, reterr);
+}
+
+static int client_open(struct cli *cli, struct error *reterr)
+{
+    struct http_upstream_options options = { 0 };
+    struct client *c;
+    int r;
+
+    if (cli->client) {
+        return 0;
+    }
+    log_set_level(LOG_ERROR); /* a slow turn of ours is nobody's business */
+    c = cli->client = xcalloc(1, sizeof(*c));
+    if (cli->url) {
+        c->where = xstrdup(cli->url);
+        r = client_parse_url(cli->url, &options.where, &c->host, reterr);
+    } else {
+        r = socket_address(cli, c, &options.where, reterr);
+    }
+    if (r < 0) {
+        client_destroy(TAKE_PTR(cli->client));
+        return r;
+    }
+    options.host = c->host;
+    c->world = world_create();
+    c->upstream = http_upstream_create(c->world, &options);
+    return 0;
+}
+
+void client_destroy(struct client *c)
+{
+    if (!c) {
+        return;
+    }
+    http_upstream_destroy(c->upstream);
+    world_destroy(c->world);
+    free(c->host);
+    free(c->where);
+    free(c);
+}
+
+/* ---- whole answers ---- */
+
+struct waiting {
+    struct client *client;
+    struct reply *reply;
+    struct error *error;
+    int result;
+};
+
+static void on_answer(void *owner, int result, int status, struct span body, const struct error *e)
+{
+    struct waiting *w = owner;
+
+    w->result = result;
+    if (result < 0) {
+        *w->error = *e;
+    } else {
+        w->reply->status = status;
+        w->reply->body = xstrndup(body.p ? body.p : "", body.n);
+        w->reply->json = json_loads(w->reply->body, JSON_DECODE_ANY, NULL);
+    }
+    world_stop(w->client->world);
+}
+
+static char *call_headers(const struct cli *cli, bool body, const char *more)
+{
+    const bool key = cli->key && cli->url;
+
+    return xasprintf("%s%s%s%s%s%s", key ? "Authorization: Bearer " : "", key ? cli->key : "",
+                     key ? "\r\n" : "", body ? "Content-Type: application/json\r\n" : "",
+                     more ? more : "Accept: application/json\r\n", "");
+}
+
+static int explain(struct cli *cli, int r, struct error *e)
+{
+    if (r == -ECONNREFUSED || r == -ENOENT) {
+        return error_set(e, -ECONNREFUSED, "no berth answers at %s%s", cli->client->where,
+                         cli->url ? "" : "; 'berth serve' starts one");
+    }
+    return error_prefix(e, "%s: ", cli->client->where);
+}
+
+int cli_call(struct cli *cli, const char *method, const char *path, json_t *body, struct reply *ret,
+             struct error *reterr)
+{
+    _cleanup_(freep) char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    _cleanup_(freep) char *headers = call_headers(cli, body != NULL, NULL);
+    const struct span part = span_of(text);
+    const struct http_call_request request = { .method = method,
+                                               .path = path,
+                                               .headers = headers,
+                                               .body = &part,
+                                               .body_parts = text ? 1 : 0 };
+    struct reply reply = { 0 };
+    struct error e = { 0 };
+    struct waiting w = { .reply = &reply, .error = &e };
+    int r = client_open(cli, reterr);
+
+    if (r < 0) {
+        return r;
+    }
+    w.client = cli->client;
+    http_fetch_start(cli->client->upstream, &request, ANSWER_MAX_BYTES, on_answer, &w);
+    world_run(cli->client->world);
+    if (w.result < 0) {
+        r = explain(cli, w.result, &e);
+        return error_set(reterr, r, "%s", e.text);
+    }
+    *ret = reply;
+    return 0;
+}
+
+void reply_finish(struct reply *r)
+{
+    free(r->body);
+    json_decref(r->json);
+    *r = (struct reply){ 0 };
+}
+
+// clang-format off
+static const struct {
+    int status, code;
+} status_codes[] = {
+    { 400, -EINVAL }, { 401, -EACCES },  { 403, -EPERM },  { 404, -ENOENT },       { 405, -EOPNOTSUPP },
+    { 408, -ETIME },  { 409, -EEXIST },  { 413, -EFBIG },  { 415, -EMEDIUMTYPE },  { 422, -EDOM },
+    { 429, -EAGAIN }, { 503, -ENODEV },  { 504, -ETIMEDOUT },
+};
+// clang-format on
+
+int exit_code_of_status(int status)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(status_codes); i++) {
+        if (status_codes[i].status == status) {
+            return error_kind(status_codes[i].code)->exit_code;
+        }
+    }
+    return error_kind(-EIO)->exit_code;
+}
+
+/* The sentence of an error answer, whatever shape it has; owned by the caller. */
+static char *answer_text(const json_t *json, int status)
+{
+    const json_t *detail = json_object_get(json, "detail"), *first = json_array_get(detail, 0);
+    const char *text = json_string_value(detail);
+
+    if (!text) {
+        text = member_str(json_object_get(json, "error"), "message", NULL);
+    }
+    if (first) {
+        const char *where = json_string_value(json_array_get(json_object_get(first, "loc"), 1));
+
+        return xasprintf("%s%s%s", where ? where : "", where ? ": " : "",
+                         member_str(first, "msg", "refused"));
+    }
+    return text ? xstrdup(text) : xasprintf("the daemon answered with status %d", status);
+}
+
+int cli_ask(struct cli *cli, const char *method, const char *path, json_t *body, struct reply *ret)
+{
+    _cleanup_(freep) char *text = NULL;
+    struct error e = { 0 };
+    int code, r = cli_call(cli, method, path, body, ret, &e);
+
+    if (r < 0) {
+        complain("%s", e.text);
+        return error_kind(r)->exit_code;
+    }
+    if (ret->status < 400) {
+        return 0;
+    }
+    text = answer_text(ret->json, ret->status);
+    complain("%s", text);
+    code = exit_code_of_status(ret->status);
+    reply_finish(ret);
+    return code;
+}
+
+/* ---- streams ---- */
+
+struct streaming {
+    struct client *client;
+    void (*on_data)(void *arg, const char *p, size_t n);
+    void *arg;
+    int status;
+    struct buf bad; /* the body of an error answer */
+    struct error error;
+};
+
+static void on_head(void *owner, const struct http_head *head)
+{
+    ((struct streaming *)owner)->status = head->status;
+}
+
+static void on_body(void *owner, const char *p, size_t n)
+{
+    struct streaming *s = owner;
+
+    if (s->status >= 400) {
+        buf_append(&s->bad, p, n);
+    } else {
+        s->on_data(s->arg, p, n);
+    }
+}
+
+static void on_end(void *owner)
+{
+    world_stop(((struct streaming *)owner)->client->world);
+}
+
+static void on_fail(void *owner, const struct error *e)
+{
+    struct streaming *s = owner;
+
+    s->error = *e;
+    world_stop(s->client->world);
+}
+
+static const struct http_call_handler stream_handler = {
+    .on_head = on_head, .on_body = on_body, .on_end = on_end, .on_fail = on_fail
+};
+
+static int stream_result(struct cli *cli, struct streaming *s)
+{
+    if (s->error.code < 0) {
+        const int r = explain(cli, s->error.code, &s->error);
+
+        complain("%s", s->error.text);
+        return error_kind(r)->exit_code;
+    }
+    if (s->status >= 400) {
+        json_t *json = json_loads(buf_data(&s->bad), 0, NULL);
+        _cleanup_(freep) char *text = answer_text(json, s->status);
+
+        json_decref(json);
+        complain("%s", text);
+        return exit_code_of_status(s->status);
+    }
+    return 0;
+}
+
+int cli_stream(struct cli *cli, const char *path, const char *headers,
+               void (*on_data)(void *arg, const char *p, size_t n), void *arg)
+{
+    _cleanup_(freep) char *all = call_headers(cli, false, headers);
+    const struct http_call_request request = { .method = "GET", .path = path, .headers = all };
+    struct streaming s = { .on_data = on_data, .arg = arg, .bad = BUF_INIT(64 * 1024) };
+    struct error e = { 0 };
+    int code, r = client_open(cli, &e);
+
+    if (r < 0) {
+        complain("%s", e.text);
+        return error_kind(r)->exit_code;
+    }
+    s.client = cli->client;
+    http_call_start(cli->client->upstream, &request, &stream_handler, &s);
+    world_run(cli->client->world);
+    code = stream_result(cli, &s);
+    buf_finish(&s.bad);
+    return code;
+}
+
+char *cli_path(const char *before, const char *value, const char *after)
+{
+    struct buf b = BUF_INIT(64 * 1024);
+    char *path;
+
+    for (const unsigned char *p = (const unsigned char *)value; *p; p++) {
+        if ((*p >= '0' && *p <= '9') || (*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') ||
+            strchr("-._~", *p)) {
+            buf_putc(&b, (char)*p);
+        } else {
+            buf_printf(&b, "%%%02X", *p);
+        }
+    }
+    path = xasprintf("%s%s%s", before, buf_data(&b), after);
+    buf_finish(&b);
+    return path;
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/* berth events: what happened, and with -f what happens. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/commands.h"
+
+// clang-format off
+static const struct cli_option options[] = {
+    { "follow",  'f', NULL,   "stay and print what comes" },
+    { "lines",   'n', "N",    "how many of the last ones first (default: 20)" },
+    { "kind",    'k', "KIND", "only this kind, such as instance_state" },
+    { "subject", 's', "MODEL", "only what is about this model" },
+    { NULL, 0, NULL, NULL },
+};
+// clang-format on
+
+enum { LINE_MAX_BYTES = 2 * 1024 * 1024 };
+
+struct printer {
+    struct cli *cli;
+    struct buf line; /* of the stream, not yet whole */
+    int64_t last_id;
+};
+
+/* "from=starting to=ready" of an event's data. */
+static void print_data(const json_t *data)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)data, key, value)
+    {
+        _cleanup_(freep) char *text = json_is_string(value)
+                                          ? xstrdup(json_string_value(value))
+                                          : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+
+        printf(" %s=%s", key, text ? text : "?");
+    }
+}
+
+static void print_event(struct printer *p, const json_t *event)
+{
+    p->last_id = member_int(event, "id");
+    if (p->cli->json) {
+        print_json(event);
+        return;
+    }
+    printf("%s %-16s %s", member_str(event, "at", "?"), member_str(event, "kind", "?"),
+           member_str(event, "subject", ""));
+    print_data(json_object_get(event, "data"));
+    putchar('\n');
+}
+
+static void on_line(struct printer *p, const char *line)
+{
+    json_t *json;
+
+    if (strncmp(line, "data: ", 6) != 0) {
+        return;
+    }
+    json = json_loads(line + 6, 0, NULL);
+    if (json && json_object_get(json, "kind")) {
+        print_event(p, json);
+    } else if (json && json_object_get(json, "from")) {
+        complain("events %lld to %lld were lost", (long long)member_int(json, "from"),
+                 (long long)member_int(json, "to"));
+    }
+    json_decref(json);
+    flush_or_end();
+}
+
+static void on_data(void *arg, const char *data, size_t n)
+{
+    struct printer *p = arg;
+    const char *end = data + n;
+
+    while (data < end) {
+        const char *stop = memchr(data, '\n', (size_t)(end - data));
+
+        buf_append(&p->line, data, (size_t)((stop ? stop : end) - data));
+        if (!stop) {
+            return;
+        }
+        on_line(p, buf_data(&p->line));
+        buf_clear(&p->line);
+        data = stop + 1;
+    }
+}
+
+/* "?kind=…&subject=…&", owned by the caller. */
+static char *filter_of(const struct cli *cli)
+{
+    const char *kind = cli_value(cli, "kind"), *subject = cli_value(cli, "subject");
+    _cleanup_(freep) char *k = kind ? cli_path("kind=", kind, "&") : xstrdup("");
+    _cleanup_(freep) char *s = subject ? cli_path("subject=", subject, "&") : xstrdup("");
+
+    return xasprintf("?%s%s", k, s);
+}
+
+static int print_last(struct cli *cli, struct printer *p, const char *filter, uint64_t count)
+{
+    _cleanup_(freep) char *path = xasprintf("/api/events%snewest=1&limit=%llu", filter,
+                                            (unsigned long long)(count ? count : 1));
+    struct reply reply;
+    json_t *events;
+    int code = cli_ask(cli, "GET", path, NULL, &reply);
+
+    if (code != 0) {
+        return code;
+    }
+    events = json_object_get(reply.json, "events");
+    for (size_t i = json_array_size(events); i-- > 0;) {
+        if (count > 0) {
+            print_event(p, json_array_get(events, i));
+        } else {
+            p->last_id = member_int(json_array_get(events, i), "id");
+        }
+    }
+    flush_or_end();
+    reply_finish(&reply);
+    return 0;
+}
+
+static int run(struct cli *cli)
+{
+    _cleanup_(freep) char *filter = filter_of(cli), *path = NULL;
+    struct printer p = { .cli = cli, .line = BUF_INIT(LINE_MAX_BYTES) };
+    uint64_t count;
+    int code;
+
+    if (cli_number(cli, "lines", 20, &count) < 0) {
+        return 2;
+    }
+    code = print_last(cli, &p, filter, count);
+    if (code == 0 && cli_value(cli, "follow")) {
+        path = xasprintf("/api/events%safter=%lld", filter, (long long)p.last_id);
+        code = cli_stream(cli, path, "Accept: text/event-stream\r\n", on_data, &p);
+    }
+    buf_finish(&p.line);
+    return code;
+}
+
+const struct command events_command = {
+    "events", "", "Prints the last events, and with -f what comes.", options, 0, 0, run,
+};

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The rows of all commands; each stands in its own file. */
+#pragma once
+
+#include "cli/cli_int.h"
+
+extern const struct command config_command, doctor_command, events_command, help_command,
+    load_command, logs_command, models_command, ps_command, rm_command, serve_command, stop_command,
+    version_command;

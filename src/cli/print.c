@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What commands print: complaints, JSON, ages, coloured states, aligned columns. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "cli/cli_int.h"
+
+void complain(const char *fmt, ...)
+{
+    va_list ap;
+
+    fflush(stdout);
+    fputs("berth: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+}
+
+void flush_or_end(void)
+{
+    if (fflush(stdout) == EOF) {
+        exit(1);
+    }
+}
+
+void print_json(const json_t *json)
+{
+    json_dumpf(json, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
+    putchar('\n');
+}
+
+// clang-format off
+static const struct {
+    const char *word, *color;
+} colors[] = {
+    { "ready", "32" },    { "running", "32" }, { "ok", "32" },
+    { "starting", "33" }, { "stopping", "33" }, { "draining", "33" }, { "warn", "33" },
+    { "failed", "31" },   { "error", "31" },    { "backoff", "31" },  { "fail", "31" },
+};
+// clang-format on
+
+const char *paint_state(const struct cli *cli, const char *state)
+{
+    static char text[64];
+
+    for (size_t i = 0; cli->color && i < ARRAY_SIZE(colors); i++) {
+        if (str_eq(colors[i].word, state)) {
+            snprintf(text, sizeof(text), "\033[%sm%s\033[0m", colors[i].color, state);
+            return text;
+        }
+    }
+    return state;
+}
+
+void format_age(double seconds, char out[AGE_SIZE])
+{
+    const long s = (long)(seconds > 0 ? seconds : 0);
+
+    if (s < 60) {
+        snprintf(out, AGE_SIZE, "%lds", s);
+    } else if (s < 3600) {
+        snprintf(out, AGE_SIZE, "%ldm%lds", s / 60, s % 60);
+    } else if (s < 86400) {
+        snprintf(out, AGE_SIZE, "%ldh%ldm", s / 3600, s / 60 % 60);
+    } else {
+        snprintf(out, AGE_SIZE, "%ldd%ldh", s / 86400, s / 3600 % 24);
+    }
+}
+
+const char *member_str(const json_t *object, const char *name, const char *fallback)
+{
+    const char *s = json_string_value(json_object_get(object, name));
+
+    return s ? s : fallback;
+}
+
+int64_t member_int(const json_t *object, const char *name)
+{
+    return (int64_t)json_number_value(json_object_get(object, name));
+}
+
+/* ---- columns ---- */
+
+struct table {
+    size_t columns;
+    char **cells; /* row by row; the first row are the headings */
+    size_t count, room;
+};
+
+struct table *table_create(const char *const *headings, size_t columns)
+{
+    struct table *t = xcalloc(1, sizeof(*t));
+
+    t->columns = columns;
+    for (size_t i = 0; i < columns; i++) {
+        table_cell(t, "%s", headings[i]);
+    }
+    return t;
+}
+
+/* What would move the cursor or change colours is shown as '?'; our own colours start with ESC [
+ * and are kept. */
+static void make_printable(char *s)
+{
+    for (; *s; s++) {
+        const bool own = s[0] == '\033' && s[1] == '[' && (s[2] == '3' || s[2] == '0');
+
+        if (((unsigned char)*s < 0x20 || *s == 0x7f) && !own) {
+            *s = ' ';
+        }
+    }
+}
+
+void table_cell(struct table *t, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (t->count == t->room) {
+        t->room = t->room ? t->room * 2 : 64;
+        t->cells = xrealloc(t->cells, t->room * sizeof(*t->cells));
+    }
+    va_start(ap, fmt);
+    t->cells[t->count] = xvasprintf(fmt, ap);
+    va_end(ap);
+    make_printable(t->cells[t->count++]);
+}
+
+/* Columns on a terminal: code points, without colour codes. */
+static size_t shown_width(const char *s)
+{
+    size_t n = 0;
+
+    while (*s) {
+        if (*s == '\033') {
+            s += strcspn(s, "m");
+            s += *s == 'm';
+            continue;
+        }
+        n += ((unsigned char)*s++ & 0xc0) != 0x80;
+    }
+    return n;
+}
+
+static size_t column_width(const struct table *t, size_t column)
+{
+    size_t widest = 0;
+
+    for (size_t i = column; i < t->count; i += t->columns) {
+        widest = MAX_OF(widest, shown_width(t->cells[i]));
+    }
+    return widest;
+}
+
+void table_print(const struct table *t, FILE *out, bool color)
+{
+    size_t *widths = xcalloc(t->columns, sizeof(*widths));
+
+    for (size_t c = 0; c < t->columns; c++) {
+        widths[c] = column_width(t, c);
+    }
+    for (size_t i = 0; i < t->count; i++) {
+        const size_t column = i % t->columns;
+        const bool last = column == t->columns - 1, dim = color && i < t->columns;
+
+        fprintf(out, "%s%s%s", dim ? "\033[2m" : "", t->cells[i], dim ? "\033[0m" : "");
+        if (last) {
+            fputc('\n', out);
+        } else {
+            fprintf(out, "%*s", (int)(widths[column] - shown_width(t->cells[i]) + 2), "");
+        }
+    }
+    free(widths);
+}
+
+struct table *table_free(struct table *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        free(t->cells[i]);
+    }
+    free(t->cells);
+    free(t);
+    return NULL;
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The first words on stdout: where berth is, and a line to try once a model answers. */
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/daemon_int.h"
+
+static void base_url(const struct daemon *d, char out[ADDRESS_TEXT_SIZE + 8])
+{
+    char text[ADDRESS_TEXT_SIZE];
+    struct address a = d->bound;
+
+    if (str_eq(a.host, "::") || str_eq(a.host, "0.0.0.0")) {
+        memcpy(a.host, "127.0.0.1", sizeof("127.0.0.1"));
+    }
+    address_format(&a, text);
+    snprintf(out, ADDRESS_TEXT_SIZE + 8, "http://%s", text);
+}
+
+static void say_key(const struct daemon *d)
+{
+    if (d->new_key) {
+        printf("\nAdmin key, shown this once: %s\n", d->new_key);
+    }
+}
+
+static void say_ready(struct daemon *d, const struct model *model)
+{
+    char url[ADDRESS_TEXT_SIZE + 8];
+
+    base_url(d, url);
+    printf("\nberth is ready at %s  (model '%s' is up)\n\nTry it:\n\n"
+           "  curl -N %s/v1/chat/completions -H 'Content-Type: application/json' %s\\\n"
+           "    -d '{\"model\": \"%s\", \"stream\": true, \"messages\": [{\"role\": \"user\", "
+           "\"content\": \"Hello\"}]}'\n\n",
+           url, model->config->id, url, d->new_key ? "-H \"Authorization: Bearer $BERTH_KEY\" " : "",
+           model->config->id);
+    fflush(stdout);
+    banner_stop(d);
+}
+
+static void say_failed(struct daemon *d, const struct model *model, const struct instance *in)
+{
+    printf("\nmodel '%s' could not start: %s\n", model->config->id,
+           in->last_error ? in->last_error : "its engine failed");
+    fflush(stdout);
+}
+
+static void on_instance(void *owner, const void *what)
+{
+    struct daemon *d = owner;
+    const struct instance_change *c = what;
+    const struct model *model = models_get(d->models, c->instance->model_id);
+
+    if (!model || d->banner_done) {
+        return;
+    }
+    if (c->to == INSTANCE_READY) {
+        say_ready(d, model);
+    } else if (c->to == INSTANCE_FAILED) {
+        say_failed(d, model, c->instance);
+    }
+}
+
+/* A model that the store or the file wants up; the file's are not yet in the catalogue at the first start. */
+static const char *first_wanted(const struct daemon *d)
+{
+    const struct model *m;
+    size_t cursor = 0, i;
+    json_t *configured;
+
+    while ((m = models_next(d->models, &cursor))) {
+        if (m->wanted) {
+            return m->config->id;
+        }
+    }
+    json_array_foreach(config_models(d->config), i, configured)
+    {
+        if (json_is_true(json_object_get(configured, "autostart"))) {
+            return json_string_value(json_object_get(configured, "id"));
+        }
+    }
+    return NULL;
+}
+
+void banner_start(struct daemon *d)
+{
+    char url[ADDRESS_TEXT_SIZE + 8];
+    const char *first = first_wanted(d);
+
+    base_url(d, url);
+    if (d->bound.port) {
+        printf("berth %s listens on %s\n", BERTH_VERSION, url);
+    }
+    say_key(d);
+    if (first) {
+        printf("Starting model '%s' …\n", first);
+    } else {
+        printf("No model is to be started. Define one in the configuration file or with POST %s/api/models/,\n"
+               "then start it with `berth load ID`.\n",
+               url);
+    }
+    fflush(stdout);
+    d->banner.fn = on_instance;
+    d->banner.owner = d;
+    notify_add(engines_signal(d->engines), &d->banner);
+}
+
+void banner_stop(struct daemon *d)
+{
+    if (!d->banner_done && d->banner.fn) {
+        d->banner_done = true;
+        notify_remove(&d->banner);
+    }
+}

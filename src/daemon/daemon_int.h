@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The rooms of one running berth, in the order of their making. */
+#pragma once
+
+#include "access/access.h"
+#include "api/api.h"
+#include "api/front.h"
+#include "daemon/daemon.h"
+#include "daemon/data_dir.h"
+#include "dispatch/dispatch.h"
+#include "engines/engines.h"
+#include "events/events.h"
+#include "gateway/gateway.h"
+#include "http/server.h"
+#include "metrics/metrics.h"
+#include "models/models.h"
+#include "store/store.h"
+
+enum { MAX_LISTENERS = 16, MAX_SUBSCRIPTIONS = 16 };
+
+struct daemon {
+    const struct daemon_options *options;
+    char *config_path;
+    struct data_dir dir;
+    struct config *config;
+    struct world *world;
+    struct metrics *metrics;
+    struct store *store;
+    struct events *events;
+    struct models *models;
+    struct access *access;
+    struct engines *engines;
+    struct dispatch *dispatch;
+    struct gateway *gateway;
+    struct router *router;
+    struct api *api;
+    struct front *front;
+    struct http_server *server, *admin_server; /* the second one keeps its own connections under overload */
+    struct access_listener listener_tags[MAX_LISTENERS + 1];
+    struct address bound; /* first TCP address, for the words at start */
+    size_t listener_count;
+    struct listener subscriptions[MAX_SUBSCRIPTIONS];
+    size_t subscription_count;
+    char *new_key;
+    struct listener banner; /* until the first model is up */
+    bool banner_done;
+    int stop_signals; /* how often we were asked to go */
+    struct timer drain_limit;
+};
+
+/* wiring.c: every subscription of one room to another's signal. */
+void daemon_wire(struct daemon *d);
+/* banner.c: says on stdout where berth listens and how to try it. */
+void banner_start(struct daemon *d);
+void banner_stop(struct daemon *d);

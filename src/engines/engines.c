@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The list of instances, and the one rule that makes and ends them: every wanted model has one
+ * instance of its present definition, every other instance leaves. The rule is applied in a turn of
+ * its own whenever models or instances change.
+ */
+#include "engines/engines_int.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+enum { ROTATE_EVERY_MS = 10 * 1000 };
+
+// clang-format off
+static const struct option_row option_rows[] = {
+    { "engines.drain_timeout", OPTION_DURATION, "30s", 0, 86400000, NULL, true, false,
+      "How long requests that run may go on after their engine is asked to stop." },
+    { "engines.llama_server", OPTION_STRING, "llama-server", 0, 0, NULL, true, false,
+      "The llama.cpp server: a path, or a name that is looked up in PATH." },
+    { "engines.log_max", OPTION_BYTES, "50MiB", 4096, 0x7fffffffffff, NULL, true, false,
+      "Size at which an engine's log is put aside (one old part is kept)." },
+    { "engines.oom_score", OPTION_INT, "500", 0, 1000, NULL, true, false,
+      "Added to berth's own out-of-memory adjustment for engines: they are to die before berth does." },
+    { "engines.parallel", OPTION_INT, "4", 1, 256, NULL, true, false,
+      "Requests that an engine works on at once, unless its model says otherwise." },
+    { "engines.stable_after", OPTION_DURATION, "60s", 0, 86400000, NULL, true, false,
+      "An engine that was ready for so long starts with a clean record when it fails." },
+    { "engines.start_timeout", OPTION_DURATION, "300s", 100, 86400000, NULL, true, false,
+      "How long an engine may load before it is given up." },
+    { "engines.stop_grace", OPTION_DURATION, "10s", 0, 3600000, NULL, true, false,
+      "How long an engine may take to end after SIGTERM before it is killed." },
+    { "engines.threads", OPTION_INT, "0", 0, 4096, NULL, true, false,
+      "CPU threads of an engine, unless its model says otherwise; 0 is half of the cores, since spinning threads of two engines on the same cores slow both down many times." },
+};
+
+const struct metric engines_metrics[] = {
+    [METRIC_INSTANCES] = { "berth_instances", METRIC_GAUGE, "Instances by state.", { "state" }, NULL },
+    [METRIC_STARTS] = { "berth_instance_starts_total", METRIC_COUNTER, "Engine processes started.", { "model" }, NULL },
+    [METRIC_FAILURES] = { "berth_instance_failures_total", METRIC_COUNTER, "Failures of instances by reason.", { "model", "reason" }, NULL },
+    [METRIC_LOAD_SECONDS] = { "berth_instance_load_seconds", METRIC_HISTOGRAM, "Time from an engine's start until it is ready.", { "model" }, metric_seconds },
+};
+// clang-format on
+
+const struct option_table engines_options = { option_rows, ARRAY_SIZE(option_rows) };
+
+/* ---- instances */
+
+struct inst *inst_create(struct engines *e, const char *uuid, int64_t model_id,
+                         const char *model_name)
+{
+    struct inst *inst = xcalloc(1, sizeof(*inst));
+
+    inst->engines = e;
+    snprintf(inst->pub.uuid, sizeof(inst->pub.uuid), "%s", uuid);
+    snprintf(inst->pub.log_path, sizeof(inst->pub.log_path), "instances/%s/engine.log", uuid);
+    snprintf(inst->log_name, sizeof(inst->log_name), "%s/%.8s", model_name, uuid);
+    inst->pub.model_id = model_id;
+    inst->model_name = xstrdup(model_name);
+    inst->row_epoch = 1;
+    inst->created_wall_ms = world_wall_ms(e->world);
+    timer_init(&inst->timer, e->world, "engines.instance", inst_on_timer, inst);
+    timer_init(&inst->deadline, e->world, "engines.start_timeout", inst_on_deadline, inst);
+    list_append(&e->instances, &inst->node);
+    return inst;
+}
+
+void inst_free(struct inst *inst)
+{
+    list_remove(&inst->node);
+    timer_stop(&inst->timer);
+    timer_stop(&inst->deadline);
+    inst_close_upstream(inst);
+    inst->process = process_destroy(inst->process);
+    engine_command_finish(&inst->command);
+    free(inst->pub.last_error);
+    free(inst->model_name);
+    free(inst);
+}
+
+const struct model *inst_model(const struct inst *inst)
+{
+    return models_get(inst->engines->models, inst->pub.model_id);
+}
+
+/* ---- bringing instances and models together */
+
+static struct inst *find_of_model(const struct engines *e, int64_t model_id)
+{
+    struct inst *inst;
+
+    list_for_each (inst, &e->instances, node) {
+        if (inst->pub.model_id == model_id) {
+            return inst;
+        }
+    }
+    return NULL;
+}
+
+/* A model that was deleted and made anew under its name waits until the old one's engine is gone,
+ * like an updated one. */
+static bool is_taken(const struct engines *e, const struct model *model)
+{
+    struct inst *inst;
+
+    list_for_each (inst, &e->instances, node) {
+        if (inst->pub.model_id == model->id || str_eq(inst->model_name, model->config->id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void make_instance(struct engines *e, const struct model *model)
+{
+    char uuid[UUID_SIZE];
+    struct inst *inst;
+
+    world_uuid(e->world, uuid);
+    inst = inst_create(e, uuid, model->id, model->config->id);
+    inst->driver = driver_find(model->config->framework);
+    inst->pub.model_epoch = model->epoch;
+    inst_begin(inst);
+}
+
+static void review(struct inst *inst)
+{
+    const struct model *model = inst->engines->stopping ? NULL : inst_model(inst);
+
+    if (!model || !model->wanted) {
+        inst_leave(inst, false);
+    } else if (model->epoch != inst->pub.model_epoch) {
+        inst_leave(inst, true);
+    } else if (inst->leaving) {
+        inst_stay(inst);
+    }
+}
+
+/* Marked processes of nobody knows which model: one more could be a second copy. They are being
+ * killed. */
+static bool has_strangers(const struct engines *e)
+{
+    return find_of_model(e, 0) != NULL;
+}
+
+static void on_all_gone(struct engines *e)
+{
+    void (*stopped)(void *arg) = e->stopped;
+
+    e->stopped = NULL;
+    if (stopped) {
+        stopped(e->stopped_arg);
+    }
+}
+
+static void on_reconcile(void *arg)
+{
+    struct engines *e = arg;
+    struct inst *inst, *tmp;
+    const struct model *model;
+    size_t cursor = 0;
+
+    list_for_each_safe (inst, tmp, &e->instances, node) {
+        review(inst);
+    }
+    if (e->stopping) {
+        if (list_empty(&e->instances)) {
+            on_all_gone(e);
+        }
+        return;
+    }
+    while (!has_strangers(e) && (model = models_next(e->models, &cursor))) {
+        if (model->wanted && !is_taken(e, model)) {
+            make_instance(e, model);
+        }
+    }
+}
+
+void engines_reconcile_soon(struct engines *e)
+{
+    timer_start(&e->reconcile, 0);
+}
+
+static void on_model(void *owner, const void *what)
+{
+    engines_reconcile_soon(owner);
+}
+
+static void on_rotate(void *arg)
+{
+    struct engines *e = arg;
+
+    engine_logs_rotate(e);
+    timer_start(&e->rotate, ROTATE_EVERY_MS);
+}
+
+/* ---- the room */
+
+static void on_collect(void *arg)
+{
+    struct engines *e = arg;
+    unsigned counts[INSTANCE_STATE_MAX_] = { 0 };
+    struct inst *inst;
+
+    list_for_each (inst, &e->instances, node) {
+        counts[inst->pub.state]++;
+    }
+    for (int s = 0; s < INSTANCE_STATE_MAX_; s++) {
+        const char *state = instance_state_name(s);
+
+        metric_set(metrics_cell(e->metrics, &engines_metrics[METRIC_INSTANCES], &state), counts[s]);
+    }
+}
+
+/* Pids start anew with every boot; a row of an earlier one tells of no process. "" where it cannot
+ * be read. */
+static void read_boot_id(char out[BOOT_ID_SIZE])
+{
+    _cleanup_(closep) int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, out, BOOT_ID_SIZE - 1);
+
+    out[MAX_OF(n, 0)] = '\0';
+    out[strcspn(out, "\n")] = '\0';
+}
+
+struct engines *engines_create(const struct engines_options_in *in)
+{
+    struct engines *e = xcalloc(1, sizeof(*e));
+
+    e->world = in->world;
+    e->config = in->config;
+    e->store = in->store;
+    e->events = in->events;
+    e->models = in->models;
+    e->metrics = in->metrics;
+    e->data_id = xstrdup(in->data_id);
+    e->self_path = xstrdup(in->self_path);
+    read_boot_id(e->boot_id);
+    notify_init(&e->signal);
+    list_init(&e->instances);
+    list_init(&e->row_ops);
+    timer_init(&e->reconcile, e->world, "engines.reconcile", on_reconcile, e);
+    timer_init(&e->rotate, e->world, "engines.rotate", on_rotate, e);
+    timer_start(&e->rotate, ROTATE_EVERY_MS);
+    e->files = worker_create(
+        e->world,
+        &(struct worker_options){ .name = "engine-logs", .threads = 1, .max_queued = 256 });
+    metrics_declare(e->metrics, engines_metrics, METRIC_MAX_);
+    metrics_on_collect(e->metrics, on_collect, e);
+    e->on_model = (struct listener){ .fn = on_model, .owner = e };
+    notify_add(models_signal(e->models), &e->on_model);
+    return e;
+}
+
+struct engines *engines_destroy(struct engines *e)
+{
+    struct inst *inst, *tmp;
+
+    if (!e) {
+        return NULL;
+    }
+    e->files = worker_destroy(e->files);
+    notify_remove(&e->on_model);
+    rows_detach(e);
+    timer_stop(&e->reconcile);
+    timer_stop(&e->rotate);
+    list_for_each_safe (inst, tmp, &e->instances, node) {
+        inst_free(inst);
+    }
+    free(e->data_id);
+    free(e->self_path);
+    free(e);
+    return NULL;
+}
+
+void engines_reconfigure(struct engines *e, const struct config *config)
+{
+    e->config = config;
+}
+
+void engines_stop_all(struct engines *e, void (*done)(void *arg), void *arg)
+{
+    e->stopping = true;
+    e->stopped = done;
+    e->stopped_arg = arg;
+    engines_reconcile_soon(e);
+}
+
+/* ---- questions and wishes from outside */
+
+void engines_validate(struct engines *e, const struct model_config *config, struct validation *v)
+{
+    const struct engine_driver *driver = driver_find(config->framework);
+    char names[128];
+
+    if (driver) {
+        driver->validate(e->config, config, v);
+        return;
+    }
+    driver_names(names, sizeof(names));
+    validation_error(v, "framework '%s' is not supported (known: %s)", config->framework, names);
+}
+
+int engines_command_line(struct engines *e, const struct model *model, char ***ret,
+                         struct error *reterr)
+{
+    const struct instance *pub = engines_of_model(e, model->id);
+    struct engine_command command = { 0 };
+    char hash[SPEC_HASH_SIZE];
+    int r;
+
+    r = inst_command(e, model, pub ? pub->uuid : "UUID", &command, hash, reterr);
+    if (r < 0) {
+        return r;
+    }
+    *ret = TAKE_PTR(command.argv);
+    engine_command_finish(&command);
+    return 0;
+}
+
+void engines_retry(struct engines *e, int64_t model_id)
+{
+    struct inst *inst = find_of_model(e, model_id);
+
+    if (inst) {
+        inst_retry(inst);
+    }
+}
+
+void engines_restart(struct engines *e, int64_t model_id)
+{
+    struct inst *inst, *tmp;
+
+    list_for_each_safe (inst, tmp, &e->instances, node) {
+        if (inst->pub.model_id == model_id) {
+            inst_leave(inst, true);
+        }
+    }
+}
+
+const struct instance *engines_next(const struct engines *e, size_t *cursor)
+{
+    struct inst *inst;
+    size_t i = 0;
+
+    list_for_each (inst, &e->instances, node) {
+        if (i++ == *cursor) {
+            ++*cursor;
+            return &inst->pub;
+        }
+    }
+    return NULL;
+}
+
+const struct instance *engines_find(const struct engines *e, const char *uuid)
+{
+    struct inst *inst;
+
+    list_for_each (inst, &e->instances, node) {
+        if (str_eq(inst->pub.uuid, uuid)) {
+            return &inst->pub;
+        }
+    }
+    return NULL;
+}
+
+const struct instance *engines_of_model(const struct engines *e, int64_t model_id)
+{
+    struct inst *inst, *best = NULL;
+
+    list_for_each (inst, &e->instances, node) {
+        if (inst->pub.model_id == model_id && (!best || inst->pub.state == INSTANCE_READY)) {
+            best = inst;
+        }
+    }
+    return best ? &best->pub : NULL;
+}
+
+struct http_upstream *engines_upstream(struct engines *e, const char *uuid)
+{
+    const struct instance *pub = engines_find(e, uuid);
+
+    return pub && pub->process.pid ? inst_of(pub)->upstream : NULL;
+}
+
+void engines_drained(struct engines *e, const char *uuid)
+{
+    const struct instance *pub = engines_find(e, uuid);
+
+    if (pub) {
+        inst_drained(inst_of(pub));
+    }
+}
+
+void engines_note_progress(struct engines *e, const char *uuid)
+{
+    const struct instance *pub = engines_find(e, uuid);
+
+    if (pub) {
+        inst_of(pub)->progress_ms = MAX_OF(world_now_ms(e->world), 1);
+    }
+}
+
+struct no_probe {
+    http_fetch_fn done;
+    void *owner;
+};
+
+static void on_no_probe(void *arg)
+{
+    struct no_probe *p = arg;
+    struct error err = { 0 };
+
+    error_set(&err, -ESRCH, "no engine of this model is running");
+    p->done(p->owner, err.code, 0, (struct span){ 0 }, &err);
+    free(p);
+}
+
+void engines_probe(struct engines *e, int64_t model_id, http_fetch_fn done, void *owner)
+{
+    const struct instance *pub = engines_of_model(e, model_id);
+    struct http_upstream *upstream = pub ? engines_upstream(e, pub->uuid) : NULL;
+    struct http_call_request request = { .method = "GET",
+                                         .head_timeout_ms = 10000,
+                                         .idle_timeout_ms = 10000 };
+    struct no_probe *p;
+
+    if (upstream) {
+        request.path = inst_probe_path(inst_of(pub));
+        http_fetch_start(upstream, &request, 1 << 20, done, owner);
+        return;
+    }
+    p = xmalloc(sizeof(*p));
+    *p = (struct no_probe){ done, owner };
+    world_post(e->world, on_no_probe, p);
+}
+
+struct notify *engines_signal(struct engines *e)
+{
+    return &e->signal;
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Engines: instances of models, their whole life, and the one place that changes it.
+ *
+ *     wanted model ──► STARTING ──► READY ──► DRAINING ──► STOPPING ──► (gone)
+ *                        │   ▲        │          (stop, restart, update)
+ *                 failed │   │ delay  │ crashed, hung
+ *                        ▼   │        ▼
+ *                       BACKOFF ◄─────┘ ── too often ──► FAILED   (until start is asked again)
+ *
+ * What failed but still has processes (hung, or workers that outlive their leader) passes through
+ * STOPPING first: in BACKOFF and FAILED nothing of it lives. An instance that is stopped before it
+ * was ready goes to STOPPING directly. One that drains and is wanted again returns to READY.
+ *
+ * An instance is first a row (uuid, model, epoch, socket, spec hash), committed; then a process,
+ * started through `berth exec-engine`, which listens on instances/<uuid>/engine.sock below the data
+ * directory and writes instances/<uuid>/engine.log. It carries BERTH_INSTANCE=<data-dir id>/<uuid>
+ * in its environment. After a crash of berth the rows and the marked processes are brought together
+ * again: what still lives and is still wanted as it is, is adopted; everything else that is marked
+ * is killed. An instance keeps its uuid, row and log through its own restarts (BACKOFF); a restart
+ * that is asked for, or a new definition, makes another instance once the old one is gone.
+ *
+ * Failures: the model's retry_policy says how often (max_attempts starts that did not last
+ * engines.stable_after) and how fast; the first failure of one that was ready is retried at once.
+ * What cannot get better by itself (no binary, no model file) is FAILED at once.
+ *
+ * Paths are relative to the data directory, which is berth's (and the engines') working directory,
+ * so that socket paths stay short.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/notify.h"
+#include "base/process.h"
+#include "config/config.h"
+#include "events/events.h"
+#include "http/client.h"
+#include "metrics/metrics.h"
+#include "models/models.h"
+#include "store/store.h"
+
+struct engines;
+
+extern const struct store_schema engines_schema;
+extern const struct option_table
+    engines_options; /* engines.llama_server, engines.start_timeout, engines.stop_grace,
+                        engines.drain_timeout, engines.log_max … */
+
+enum instance_state {
+    INSTANCE_STARTING, /* row committed or process loading; not routed to */
+    INSTANCE_READY,    /* answers; routed to */
+    INSTANCE_DRAINING, /* takes nothing new; what runs may end */
+    INSTANCE_STOPPING, /* TERM sent, KILL follows after the grace */
+    INSTANCE_BACKOFF,  /* no process; starts again at retry_at_ms */
+    INSTANCE_FAILED,   /* no process; crash loop or cannot start at all; waits for a person */
+    INSTANCE_STATE_MAX_,
+};
+const char *instance_state_name(enum instance_state s); /* "starting" … */
+
+/* A read-only view; good until the turn ends. */
+struct instance {
+    char uuid[UUID_SIZE];
+    int64_t model_id;
+    int64_t model_epoch; /* of the definition that it runs */
+    enum instance_state state;
+    struct process_id process; /* pid 0 while there is none */
+    struct address address;    /* where the engine listens */
+    char log_path[96];
+    unsigned slots;    /* requests the engine works on at once; 0 until known */
+    unsigned restarts; /* since it was last ready for a while, or asked to start */
+    bool adopted;
+    uint64_t state_since_ms;    /* world_now_ms */
+    int64_t started_wall_ms;    /* of the process */
+    uint64_t ready_in_ms;       /* how long loading took; 0 until ready */
+    uint64_t retry_at_ms;       /* BACKOFF: world_now_ms of the next try */
+    int64_t last_probe_wall_ms; /* last good answer of a health probe, 0 none */
+    char *last_error;           /* why it last failed, with the engine's last words; NULL */
+};
+
+struct engines_options_in {
+    struct world *world;
+    const struct config *config;
+    struct store *store;
+    struct events *events;
+    struct models *models;
+    struct metrics *metrics;
+    const char *data_id;   /* of the data directory */
+    const char *self_path; /* our own executable, for exec-engine */
+};
+
+/* Hears models_signal by itself: what is wanted is started, what is not any more is stopped, what
+ * was changed is replaced. */
+struct engines *engines_create(const struct engines_options_in *in);
+/* After the models are loaded, before the loop runs: reads the rows, scans the processes, adopts or
+ * kills, then starts what is wanted. */
+int engines_recover(struct engines *e, struct error *reterr) _must_check_;
+/* New option values (reload). */
+void engines_reconfigure(struct engines *e, const struct config *config);
+/* SIGTERM of berth: stop every engine (drained); done(arg) when no marked process is left. */
+void engines_stop_all(struct engines *e, void (*done)(void *arg), void *arg);
+/* Lets go of everything, leaving the processes as they are. */
+struct engines *engines_destroy(struct engines *e);
+
+/* Checks what only the engine's driver can check: parameters, the server binary, the model file.
+ * Adds to v. */
+void engines_validate(struct engines *e, const struct model_config *config, struct validation *v);
+/* Is there a driver for this framework word? Canonical name ("llamacpp"), or NULL. */
+const char *engines_driver_name(const char *framework);
+/* The command line that would be run, for `config` and `doctor` (owned by the caller;
+ * str_list_free). */
+int engines_command_line(struct engines *e, const struct model *model, char ***ret,
+                         struct error *reterr) _must_check_;
+
+/* Starts a new round for a FAILED or BACKOFF instance, now ("start" of a model that is wanted
+ * already). */
+void engines_retry(struct engines *e, int64_t model_id);
+/* Stops and starts the instance(s) of a wanted model, drained. */
+void engines_restart(struct engines *e, int64_t model_id);
+
+/* Instances in the order of their making; NULL at the end; *cursor starts at 0. */
+const struct instance *engines_next(const struct engines *e, size_t *cursor);
+const struct instance *engines_find(const struct engines *e, const char *uuid);
+/* The model's one instance (or the best of several: ready first), or NULL. */
+const struct instance *engines_of_model(const struct engines *e, int64_t model_id);
+/* The pool of connections to it. Good until the turn ends. NULL when it has no process. */
+struct http_upstream *engines_upstream(struct engines *e, const char *uuid);
+
+/* dispatch says that a draining instance has nothing in flight any more. */
+void engines_drained(struct engines *e, const char *uuid);
+/* The gateway saw this instance break (cut connection) or work (bytes came): liveness is judged by
+ * progress. */
+void engines_note_progress(struct engines *e, const char *uuid);
+
+/* Asks the engine now; done gets 0 and the engine's status and body, or the error. */
+void engines_probe(struct engines *e, int64_t model_id, http_fetch_fn done, void *owner);
+/* The last lines of the engine's own log (at most max_bytes), owned by the caller; NULL when there
+ * is none. */
+char *engines_log_tail(struct engines *e, const char *uuid, size_t max_bytes);
+
+/*
+ * Emits const struct instance_change * for every new instance (from and to are STARTING) and at
+ * every state change, from within the turn in which it happens. What a change promises is committed
+ * before it (the row before the process); what it states as a fact (it answers, it died) is told at
+ * once, and its row and event follow: nobody shall be sent to an engine that is dead. Listeners may
+ * call engines_drained and engines_note_progress from inside, nothing else that changes an
+ * instance.
+ */
+struct instance_change {
+    const struct instance *instance;
+    enum instance_state from, to;
+    bool gone; /* the last word about this instance: it is forgotten after the call */
+};
+struct notify *engines_signal(struct engines *e);
+
+/* `berth exec-engine …`: turns this process into the engine. Returns only on failure, with an exit
+ * code. */
+int exec_engine_main(int argc, char **argv);

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The inside of the room: what its files share. Who does what:
+ *
+ *     engines.c          the list of instances, and bringing it in line with the models that are
+ * wanted instance.c         one instance's life: every state change goes through its set_state
+ *     instance_process.c its processes: spawn, watch, signal, and knowing that none is left
+ *     instance_probe.c   asking the engine whether it is ready and alive
+ *     recovery.c         rows and processes brought together when berth starts
+ *     engines_store.c    the table of instances
+ *     engine_log.c       files below instances/<uuid>: tail, rotation, removal
+ *     drivers.c, llamacpp.c   the kinds of engines
+ *     exec_engine.c      what runs between fork and the engine's own code
+ */
+#pragma once
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/worker.h"
+#include "base/world.h"
+#include "engines/engine_driver.h"
+#include "engines/engines.h"
+
+enum {
+    SPEC_HASH_SIZE = 17,
+    BOOT_ID_SIZE = 40,
+    LAST_WORDS_TAIL = 16 * 1024, /* how much of a log is read for them */
+};
+
+#define ENGINE_MARKER "BERTH_INSTANCE"
+
+struct engines {
+    struct world *world;
+    const struct config *config;
+    struct store *store;
+    struct events *events;
+    struct models *models;
+    struct metrics *metrics;
+    char *data_id, *self_path;
+    char boot_id[BOOT_ID_SIZE];
+    struct notify signal;
+    struct listener on_model;
+    struct list instances;  /* struct inst, in the order of their making */
+    struct list row_ops;    /* struct row_op that are with the store */
+    struct timer reconcile; /* 0 ms: bring instances and models together */
+    struct timer rotate;
+    struct worker *files; /* rotates logs */
+    bool stopping;        /* going down: nothing is started */
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+};
+
+/* Why an instance failed: the label of berth_instance_failures_total. */
+enum failure {
+    FAILURE_NONE,
+    FAILURE_COMMAND, /* no command line can be made: retrying is in vain */
+    FAILURE_EXEC,    /* exec-engine could not run it: the same */
+    FAILURE_SPAWN,
+    FAILURE_STORE,
+    FAILURE_EXIT,    /* it ended by itself */
+    FAILURE_SIGNAL,  /* something killed it */
+    FAILURE_UNKNOWN, /* it ended, and it was not our child */
+    FAILURE_START_TIMEOUT,
+    FAILURE_HUNG,
+    FAILURE_MAX_,
+};
+
+/* One instance. `timer` means another thing in each state:
+ *   STARTING  the next readiness probe      READY    the next health probe     DRAINING  end of the
+ * drain STOPPING  end of the grace, then the next look for processes that are left BACKOFF   the
+ * next start                FAILED   the start that a person asked for */
+struct inst {
+    struct instance pub; /* first: what others see */
+    struct list node;
+    struct engines *engines;
+    const struct engine_driver *driver; /* NULL for a leftover of an unknown model */
+    char *model_name;                   /* public id, also after the model is gone */
+    char log_name[MODEL_ID_MAX + 12];   /* "recite/1f0c2e3a" */
+    int64_t row_epoch;                  /* of our ownership of the row */
+    int64_t created_wall_ms;
+    char spec_hash[SPEC_HASH_SIZE];   /* of this start's command */
+    char stored_hash[SPEC_HASH_SIZE]; /* as the row has it for certain; "" before */
+    struct engine_command command;    /* of this start */
+    struct process *process;
+    struct http_upstream *upstream;
+    struct http_fetch *fetch; /* probe or info under way */
+    struct timer timer;
+    struct timer deadline; /* STARTING: engines.start_timeout */
+    bool committing;       /* STARTING: the intent row is with the store */
+    bool has_row;          /* the row was submitted (and not deleted) */
+    bool leaving;          /* ends for good; a wanted model gets another one */
+    bool renew; /* leaving, and must not come back: the definition or a person asked for a fresh one
+                 */
+    bool drained;         /* DRAINING: nothing is in flight any more */
+    bool was_ready;       /* in this start */
+    bool info_asked;      /* in this start */
+    enum failure failure; /* STOPPING: the verdict that waits for the last process */
+    unsigned attempts;    /* failed ones in a row */
+    unsigned probes;      /* readiness: tries so far; health: failures in a row */
+    unsigned looks;       /* for processes that are left */
+    uint64_t spawned_ms;  /* world_now_ms of this start's process */
+    uint64_t progress_ms; /* world_now_ms of the last byte that the gateway saw */
+    int64_t log_start;    /* where this start's part of the log begins */
+};
+
+static inline struct inst *inst_of(const struct instance *pub)
+{
+    return UNCONST(struct inst *, pub);
+}
+
+/* --- engines.c */
+struct inst *inst_create(struct engines *e, const char *uuid, int64_t model_id,
+                         const char *model_name);
+/* Takes it off the list and frees it, whatever lives of it. */
+void inst_free(struct inst *inst);
+const struct model *inst_model(const struct inst *inst);
+void engines_reconcile_soon(struct engines *e);
+extern const struct metric engines_metrics[];
+enum { METRIC_INSTANCES, METRIC_STARTS, METRIC_FAILURES, METRIC_LOAD_SECONDS, METRIC_MAX_ };
+
+/* --- instance.c */
+void inst_begin(struct inst *inst); /* a new one: tells of it and starts it */
+void inst_begin_adopted(
+    struct inst *inst); /* its process runs and is watched: waits until it answers */
+void inst_begin_leftover(struct inst *inst); /* marked processes that must go, then the row */
+/* Ends it for good, drained where there is something to drain. renew: even if the model is wanted
+ * again meanwhile. */
+void inst_leave(struct inst *inst, bool renew);
+/* It drains, and its model is wanted again just as it is: takes requests again. */
+bool inst_stay(struct inst *inst);
+void inst_drained(struct inst *inst);
+void inst_retry(struct inst *inst);
+void inst_ready(struct inst *inst); /* the probe answered */
+/* It is of no use any more: kills what lives, then judges (back-off, failed, gone). */
+void inst_fail(struct inst *inst, enum failure failure, const char *fmt, ...) _printf_(3, 4);
+void inst_on_timer(void *inst);
+void inst_on_deadline(void *inst);
+void inst_committed(struct inst *inst, int result, const struct error *error);
+void inst_process_ended(struct inst *inst, const struct process_exit *how);
+
+/* --- instance_process.c */
+int inst_spawn(struct inst *inst, struct error *reterr) _must_check_;
+int inst_adopt(struct inst *inst, struct process_id id, struct error *reterr) _must_check_;
+void inst_open_upstream(struct inst *inst);
+void inst_close_upstream(struct inst *inst);
+/* Sends signum to every process that carries this instance's mark; how many there were. */
+unsigned inst_signal_marked(struct inst *inst, int signum);
+/* The command line for this instance now, its hash. */
+int inst_command(struct engines *e, const struct model *model, const char *uuid,
+                 struct engine_command *ret, char ret_hash[SPEC_HASH_SIZE],
+                 struct error *reterr) _must_check_;
+/* The uuid in a marker's value, when it is one of ours. */
+bool marker_uuid(const struct engines *e, const char *value, char ret_uuid[UUID_SIZE]);
+
+/* --- instance_probe.c */
+void inst_probe_ready(struct inst *inst);  /* asks, and again until it answers */
+void inst_probe_health(struct inst *inst); /* asks once */
+void inst_probe_stop(struct inst *inst);
+void inst_plan_health(struct inst *inst); /* starts the timer for the next health probe */
+const char *inst_probe_path(const struct inst *inst);
+
+/* --- engines_store.c */
+struct row {
+    char uuid[UUID_SIZE];
+    int64_t model_id, model_epoch, epoch, created_ms;
+    char model_name[MODEL_ID_MAX + 1];
+    enum instance_state state;
+    char socket[128];
+    char spec_hash[SPEC_HASH_SIZE];
+    int64_t pid;
+    uint64_t start_time;
+    char boot_id[BOOT_ID_SIZE];
+    int64_t restarts;
+};
+
+enum row_change { ROW_NONE, ROW_INTENT, ROW_UPDATE, ROW_DELETE };
+
+/* Writes the instance as it is now, and the event (stolen, may be NULL) in the same transaction. An
+ * intent's end is told to inst_committed. */
+void inst_store(struct inst *inst, enum row_change change, struct event *event);
+/* What stood in the way of recovery, all rows; *ret owned by the caller (free). Before the loop
+ * runs. */
+int rows_load(struct engines *e, struct row **ret, size_t *ret_count,
+              struct error *reterr) _must_check_;
+/* Takes over (epoch + 1) the rows that are kept, deletes the others, at once. keep[i] tells of
+ * rows[i]. */
+int rows_settle(struct engines *e, struct row *rows, const bool *keep, size_t count,
+                struct error *reterr) _must_check_;
+void rows_detach(struct engines *e); /* operations that stand no longer know the room */
+
+/* --- engine_log.c */
+int instance_dir_make(const char *uuid, struct error *reterr) _must_check_;
+void instance_dir_remove(const char *uuid);
+/* Removes what lies below instances/ and belongs to none of the list. */
+void instance_dirs_sweep(struct engines *e);
+int64_t engine_log_size(const char *path);
+/* At most max bytes from the end, not before `from`; starts at a line unless there is none. NULL
+ * when there is nothing. */
+char *engine_log_tail(const char *path, int64_t from, size_t max, size_t *ret_len);
+/* Copies logs beyond engines.log_max to <log>.1 and empties them, on the worker. */
+void engine_logs_rotate(struct engines *e);
+
+/* --- drivers.c */
+const struct engine_driver *driver_find(const char *framework);
+/* "llamacpp (llama_cpp, llamacpp)": for errors. */
+void driver_names(char *out, size_t size);

@@ -1,0 +1,624 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * One instance's life. set_state is the only place where a state changes; it knows which changes
+ * there are.
+ *
+ * What is a promise is committed before it takes effect: the intent row before the process. What is
+ * a fact (it answers, it died) takes effect in memory and is told at once, since a request routed
+ * to a dead process helps nobody; its row and event follow in order, together.
+ */
+#include "engines/engines_int.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { FIRST_LOOK_MS = 10, LONGEST_LOOK_MS = 1000 };
+
+#define BIT(state) (1u << (state))
+
+/* From each state, those that may follow. Leaving the list ends DRAINING (it died), STOPPING,
+ * BACKOFF, FAILED and nothing else. */
+static const unsigned followers[INSTANCE_STATE_MAX_] = {
+    [INSTANCE_STARTING] =
+        BIT(INSTANCE_READY) | BIT(INSTANCE_STOPPING) | BIT(INSTANCE_BACKOFF) | BIT(INSTANCE_FAILED),
+    [INSTANCE_READY] = BIT(INSTANCE_DRAINING) | BIT(INSTANCE_STOPPING) | BIT(INSTANCE_BACKOFF) |
+                       BIT(INSTANCE_FAILED),
+    [INSTANCE_DRAINING] = BIT(INSTANCE_READY) | BIT(INSTANCE_STOPPING),
+    [INSTANCE_STOPPING] = BIT(INSTANCE_BACKOFF) | BIT(INSTANCE_FAILED),
+    [INSTANCE_BACKOFF] = BIT(INSTANCE_STARTING),
+    [INSTANCE_FAILED] = BIT(INSTANCE_STARTING),
+};
+
+static const char *const state_names[INSTANCE_STATE_MAX_] = {
+    [INSTANCE_STARTING] = "starting", [INSTANCE_READY] = "ready",
+    [INSTANCE_DRAINING] = "draining", [INSTANCE_STOPPING] = "stopping",
+    [INSTANCE_BACKOFF] = "backoff",   [INSTANCE_FAILED] = "failed",
+};
+
+static const char *const failure_names[FAILURE_MAX_] = {
+    [FAILURE_NONE] = "none",     [FAILURE_COMMAND] = "command",
+    [FAILURE_EXEC] = "exec",     [FAILURE_SPAWN] = "spawn",
+    [FAILURE_STORE] = "store",   [FAILURE_EXIT] = "exit",
+    [FAILURE_SIGNAL] = "signal", [FAILURE_UNKNOWN] = "unknown",
+    [FAILURE_HUNG] = "hung",     [FAILURE_START_TIMEOUT] = "start_timeout",
+};
+
+const char *instance_state_name(enum instance_state s)
+{
+    assert(s < INSTANCE_STATE_MAX_);
+    return state_names[s];
+}
+
+static uint64_t now(const struct inst *inst)
+{
+    return world_now_ms(inst->engines->world);
+}
+
+static void count(const struct inst *inst, int metric, const char *second)
+{
+    const char *values[] = { inst->model_name, second };
+
+    metric_add(metrics_cell(inst->engines->metrics, &engines_metrics[metric], values), 1);
+}
+
+static struct event *state_event(const struct inst *inst, const char *from, const char *to,
+                                 const char *why)
+{
+    json_t *data = json_pack("{s:s, s:s, s:s, s:s*}", "instance", inst->pub.uuid, "from", from,
+                             "to", to, "why", why);
+
+    return event_create(inst->engines->world, EVENT_INSTANCE_STATE, inst->model_name, data);
+}
+
+static void tell(const struct inst *inst, enum instance_state from, bool gone)
+{
+    const struct instance_change change = {
+        .instance = &inst->pub, .from = from, .to = inst->pub.state, .gone = gone
+    };
+
+    notify_emit(&inst->engines->signal, &change);
+}
+
+/* `why` is for people, and may be NULL. Listeners run inside: nothing of the instance may be half
+ * done when it is called. */
+static void set_state(struct inst *inst, enum instance_state to, const char *why)
+{
+    enum instance_state from = inst->pub.state;
+
+    assert(followers[from] & BIT(to));
+    inst->pub.state = to;
+    inst->pub.state_since_ms = now(inst);
+    log_info("engines", inst->log_name, state_names[to], kv_str("from", state_names[from]),
+             kv_str("why", why), kv_int("pid", inst->pub.process.pid));
+    inst_store(inst, inst->has_row ? ROW_UPDATE : ROW_NONE,
+               state_event(inst, state_names[from], state_names[to], why));
+    tell(inst, from, false);
+}
+
+static void set_error(struct inst *inst, const char *text)
+{
+    free(inst->pub.last_error);
+    inst->pub.last_error = xstrdup(text);
+}
+
+/* ---- starting */
+
+static void start_process(struct inst *inst)
+{
+    struct error err = { 0 };
+
+    if (inst_spawn(inst, &err) < 0) {
+        inst_fail(inst, FAILURE_SPAWN, "cannot start a process: %s", err.text);
+        return;
+    }
+    count(inst, METRIC_STARTS, NULL);
+    inst_store(inst, ROW_UPDATE, NULL);
+    log_info("engines", inst->log_name, "process started", kv_int("pid", inst->pub.process.pid));
+    inst_open_upstream(inst);
+    timer_start(&inst->deadline,
+                config_duration_ms(inst->engines->config, "engines.start_timeout"));
+    timer_start(&inst->timer, FIRST_LOOK_MS);
+}
+
+static void refuse_stream(void *owner, struct stream *s)
+{
+    stream_close(s);
+}
+
+/* A port that the model names may be somebody else's: better said now than read from the engine's
+ * log. */
+static int check_port(struct inst *inst, struct error *reterr)
+{
+    struct stream_listener *listener;
+    int r;
+
+    if (inst->command.address.is_unix) {
+        return 0;
+    }
+    r = stream_listen(inst->engines->world, &inst->command.address, refuse_stream, NULL, &listener,
+                      NULL, reterr);
+    if (r < 0) {
+        return r;
+    }
+    stream_listener_close(listener);
+    return 0;
+}
+
+/* Finds out what to run; whatever is wrong with that stays wrong until a person changes something.
+ */
+static int prepare(struct inst *inst, struct error *reterr)
+{
+    const struct model *model = inst_model(inst);
+    int r;
+
+    if (!model) {
+        return error_set(reterr, -ENOENT, "the model was deleted");
+    }
+    engine_command_finish(&inst->command);
+    r = inst_command(inst->engines, model, inst->pub.uuid, &inst->command, inst->spec_hash, reterr);
+    if (r < 0) {
+        return r;
+    }
+    inst->pub.address = inst->command.address;
+    inst->pub.slots = inst->command.slots;
+    return instance_dir_make(inst->pub.uuid, reterr);
+}
+
+static void reset_start(struct inst *inst)
+{
+    inst->failure = FAILURE_NONE;
+    inst->was_ready = inst->info_asked = false;
+    inst->probes = inst->looks = 0;
+    inst->progress_ms = 0;
+    inst->pub.retry_at_ms = inst->pub.ready_in_ms = 0;
+    inst->pub.last_probe_wall_ms = 0;
+    inst->pub.adopted = false;
+}
+
+/* In STARTING: commits the intent; the rest follows in inst_committed. */
+static void start(struct inst *inst)
+{
+    struct error err = { 0 };
+
+    reset_start(inst);
+    if (prepare(inst, &err) < 0) {
+        inst_fail(inst, FAILURE_COMMAND, "%s", err.text);
+        return;
+    }
+    if (check_port(inst, &err) < 0) {
+        inst_fail(inst, FAILURE_SPAWN, "%s", err.text);
+        return;
+    }
+    inst->committing = inst->has_row = true;
+    inst_store(inst, ROW_INTENT, NULL);
+}
+
+static void finish_gone(struct inst *inst);
+
+void inst_committed(struct inst *inst, int result, const struct error *error)
+{
+    inst->committing = false;
+    if (inst->leaving) {
+        finish_gone(inst);
+    } else if (result >= 0) {
+        strcpy(inst->stored_hash, inst->spec_hash);
+        start_process(inst);
+    } else if (result != -ESTALE && str_eq(inst->stored_hash, inst->spec_hash)) {
+        /* The row of an earlier start says the same. A full disk shall not keep an engine down. */
+        log_warn("engines", inst->log_name, "the start is not stored anew, ignoring",
+                 kv_str("reason", error->text));
+        start_process(inst);
+    } else {
+        inst_fail(inst, FAILURE_STORE, "cannot store the intent to start: %s", error->text);
+    }
+}
+
+void inst_begin(struct inst *inst)
+{
+    inst->pub.state = INSTANCE_STARTING;
+    inst->pub.state_since_ms = now(inst);
+    log_info("engines", inst->log_name, "starting");
+    inst_store(inst, ROW_NONE, state_event(inst, "none", "starting", NULL));
+    tell(inst, INSTANCE_STARTING, false);
+    start(inst);
+}
+
+static void start_again(struct inst *inst, const char *why)
+{
+    if (inst->pub.retry_at_ms) {
+        inst->pub.restarts++; /* by itself, not asked to */
+    }
+    set_state(inst, INSTANCE_STARTING, why);
+    start(inst);
+}
+
+void inst_begin_adopted(struct inst *inst)
+{
+    inst->pub.state = INSTANCE_STARTING;
+    inst->pub.state_since_ms = now(inst);
+    inst->has_row = true;
+    inst_open_upstream(inst);
+    events_emit(
+        inst->engines->events, EVENT_INSTANCE_ADOPTED, inst->model_name,
+        json_pack("{s:s, s:i}", "instance", inst->pub.uuid, "pid", (int)inst->pub.process.pid));
+    log_info("engines", inst->log_name, "adopted", kv_int("pid", inst->pub.process.pid));
+    tell(inst, INSTANCE_STARTING, false);
+    timer_start(&inst->deadline,
+                config_duration_ms(inst->engines->config, "engines.start_timeout"));
+    timer_start(&inst->timer, 0);
+}
+
+void inst_ready(struct inst *inst)
+{
+    const char *model[] = { inst->model_name };
+    struct engines *e = inst->engines;
+
+    timer_stop(&inst->deadline);
+    inst->was_ready = true;
+    inst->probes = 0;
+    if (!inst->pub.adopted) {
+        inst->pub.ready_in_ms = MAX_OF(now(inst) - inst->spawned_ms, 1);
+        metric_observe(metrics_cell(e->metrics, &engines_metrics[METRIC_LOAD_SECONDS], model),
+                       (double)inst->pub.ready_in_ms / 1000);
+    }
+    set_state(inst, INSTANCE_READY, inst->pub.adopted ? "adopted" : NULL);
+    if (inst->pub.state == INSTANCE_READY) {
+        inst_plan_health(inst);
+    }
+}
+
+/* ---- ending */
+
+/* No marked process is left and the row is of no use: the last word, then it is forgotten. */
+static void finish_gone(struct inst *inst)
+{
+    struct engines *e = inst->engines;
+
+    inst_close_upstream(inst);
+    timer_stop(&inst->timer);
+    timer_stop(&inst->deadline);
+    instance_dir_remove(inst->pub.uuid);
+    log_info("engines", inst->log_name, "gone");
+    inst_store(inst, inst->has_row ? ROW_DELETE : ROW_NONE,
+               state_event(inst, state_names[inst->pub.state], "gone", NULL));
+    tell(inst, inst->pub.state, true);
+    inst_free(inst);
+    engines_reconcile_soon(e);
+}
+
+/* Ready for so long that what went wrong before has nothing to do with what goes wrong next. */
+static bool is_stable(const struct inst *inst)
+{
+    return inst->was_ready && now(inst) - inst->pub.state_since_ms >=
+                                  config_duration_ms(inst->engines->config, "engines.stable_after");
+}
+
+static bool is_in_vain(enum failure f)
+{
+    return f == FAILURE_COMMAND || f == FAILURE_EXEC;
+}
+
+/* min(initial_delay × factor^(attempts - 1), max_delay). The first failure of one that was ready is
+ * retried at once: people wait for it, and it has shown that it can run. */
+static uint64_t retry_delay_ms(const struct inst *inst, const struct retry_policy *policy)
+{
+    double delay_s = policy->initial_delay_s;
+
+    if (inst->was_ready && inst->attempts <= 1) {
+        return 0;
+    }
+    for (unsigned i = 1; i < inst->attempts && delay_s < policy->max_delay_s; i++) {
+        delay_s *= policy->backoff_factor;
+    }
+    return (uint64_t)(MIN_OF(delay_s, policy->max_delay_s) * 1000);
+}
+
+static void give_up(struct inst *inst)
+{
+    const char *why = inst->pub.last_error;
+
+    log_error("engines", inst->log_name, "given up", kv_str("reason", why),
+              kv_int("failed_attempts", inst->attempts));
+    set_state(inst, INSTANCE_FAILED, why);
+}
+
+/* All its processes are gone, and it failed: again later, or never by itself. */
+static void judge(struct inst *inst)
+{
+    const struct model *model = inst_model(inst);
+    const struct retry_policy *policy = model ? &model->config->retry_policy : NULL;
+    uint64_t delay_ms;
+
+    inst->pub.process = (struct process_id){ 0 };
+    if (!policy || !policy->enabled || is_in_vain(inst->failure) ||
+        (inst->attempts > 0 && inst->attempts >= (unsigned)MAX_OF(policy->max_attempts, 1))) {
+        give_up(inst);
+        return;
+    }
+    delay_ms = retry_delay_ms(inst, policy);
+    inst->pub.retry_at_ms = MAX_OF(now(inst) + delay_ms, 1);
+    timer_start(&inst->timer, delay_ms);
+    set_state(inst, INSTANCE_BACKOFF, inst->pub.last_error);
+}
+
+static void on_none_left(struct inst *inst)
+{
+    inst->pub.process = (struct process_id){ 0 };
+    if (inst->leaving) {
+        finish_gone(inst);
+    } else {
+        judge(inst);
+    }
+}
+
+/* The leader is gone. What else carries the mark is killed and looked for again until none is left.
+ */
+static void sweep(struct inst *inst)
+{
+    unsigned left = inst_signal_marked(inst, SIGKILL);
+
+    if (left == 0) {
+        on_none_left(inst);
+        return;
+    }
+    log_warn("engines", inst->log_name, "processes outlived their leader: killed",
+             kv_int("count", left));
+    timer_start(&inst->timer,
+                MIN_OF((uint64_t)FIRST_LOOK_MS << MIN_OF(inst->looks, 10u), LONGEST_LOOK_MS));
+    inst->looks++;
+    if (inst->pub.state != INSTANCE_STOPPING) {
+        set_state(inst, INSTANCE_STOPPING, "processes outlived their leader");
+    }
+}
+
+static void kill_all(struct inst *inst)
+{
+    if (inst_signal_marked(inst, SIGKILL) == 0 && !inst->process) {
+        on_none_left(inst);
+        return;
+    }
+    timer_start(&inst->timer,
+                MIN_OF((uint64_t)FIRST_LOOK_MS << MIN_OF(inst->looks, 10u), LONGEST_LOOK_MS));
+    inst->looks++;
+}
+
+static void note_failure(struct inst *inst, enum failure failure, const char *text)
+{
+    inst->failure = failure;
+    if (is_stable(inst)) {
+        inst->attempts = 0;
+        inst->pub.restarts = 0;
+    } else if (failure != FAILURE_STORE) {
+        inst->attempts++;
+    }
+    set_error(inst, text);
+    count(inst, METRIC_FAILURES, failure_names[failure]);
+}
+
+void inst_fail(struct inst *inst, enum failure failure, const char *fmt, ...)
+{
+    _cleanup_(freep) char *text = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    text = xvasprintf(fmt, ap);
+    va_end(ap);
+    note_failure(inst, failure, text);
+    timer_stop(&inst->timer);
+    timer_stop(&inst->deadline);
+    inst_probe_stop(inst);
+    if (!inst->process) {
+        judge(inst);
+        return;
+    }
+    set_state(inst, INSTANCE_STOPPING, text);
+    inst->looks = 0;
+    kill_all(inst);
+}
+
+static enum failure describe_end(const struct process_exit *how, char *out, size_t size)
+{
+    if (!how->known) {
+        snprintf(out, size, "ended (an earlier berth started it, so how is not known)");
+        return FAILURE_UNKNOWN;
+    }
+    if (how->signal) {
+        snprintf(out, size, "was killed by signal %d (%s)", how->signal, strsignal(how->signal));
+        return FAILURE_SIGNAL;
+    }
+    snprintf(out, size, "exited with code %d", how->code);
+    return how->code == 126 || how->code == 127 ? FAILURE_EXEC : FAILURE_EXIT;
+}
+
+/* What an engine wrote may be anything; what we tell is one line of UTF-8. */
+static void make_presentable(char *text)
+{
+    bool utf8 = is_valid_utf8(text, strlen(text));
+
+    for (unsigned char *p = (unsigned char *)text; *p; p++) {
+        if (*p < ' ' || *p == 0x7f || (*p > 0x7f && !utf8)) {
+            *p = '?';
+        }
+    }
+}
+
+/* "the engine exited with code 1 while loading: error loading model …" */
+static char *describe_crash(const struct inst *inst, const char *end)
+{
+    _cleanup_(freep) char *tail = NULL;
+    _cleanup_(freep) char *words = NULL;
+    size_t len = 0;
+
+    tail = engine_log_tail(inst->pub.log_path, inst->log_start, LAST_WORDS_TAIL, &len);
+    if (tail) {
+        words = inst->driver->last_words((struct span){ tail, len });
+    }
+    if (words) {
+        make_presentable(words);
+    }
+    return xasprintf("the engine %s%s%s%s", end, inst->was_ready ? "" : " while loading",
+                     words ? ": " : "", words ? words : "");
+}
+
+static void on_crash(struct inst *inst, const struct process_exit *how)
+{
+    char end[96];
+    enum failure failure = describe_end(how, end, sizeof(end));
+    _cleanup_(freep) char *text = describe_crash(inst, end);
+
+    note_failure(inst, inst->was_ready && failure == FAILURE_EXEC ? FAILURE_EXIT : failure, text);
+    sweep(inst);
+}
+
+void inst_process_ended(struct inst *inst, const struct process_exit *how)
+{
+    timer_stop(&inst->timer);
+    timer_stop(&inst->deadline);
+    inst_probe_stop(inst);
+    inst->looks = 0;
+    if (inst->upstream) {
+        http_upstream_flush(
+            inst->upstream); /* calls under way see the end of their connection by themselves */
+    }
+    if (inst->pub.state == INSTANCE_STARTING || inst->pub.state == INSTANCE_READY) {
+        on_crash(inst, how);
+    } else {
+        sweep(inst);
+    }
+}
+
+/* Cuts what still runs: an engine that is asked to end while a client stays connected does not. */
+static void terminate(struct inst *inst, const char *why)
+{
+    set_state(inst, INSTANCE_STOPPING, why);
+    inst_close_upstream(inst);
+    timer_start(&inst->timer, config_duration_ms(inst->engines->config, "engines.stop_grace"));
+    if (inst->process && process_signal(inst->process, SIGTERM) < 0) {
+        log_debug("engines", inst->log_name, "it ended before it was asked to");
+    }
+}
+
+static void drain(struct inst *inst)
+{
+    inst_probe_stop(inst);
+    inst->drained = false;
+    timer_start(&inst->timer, config_duration_ms(inst->engines->config, "engines.drain_timeout"));
+    set_state(inst, INSTANCE_DRAINING, inst->renew ? "is replaced" : "is not wanted any more");
+}
+
+void inst_leave(struct inst *inst, bool renew)
+{
+    inst->renew |= renew;
+    if (inst->leaving) {
+        return;
+    }
+    inst->leaving = true;
+    timer_stop(&inst->deadline);
+    switch (inst->pub.state) {
+    case INSTANCE_READY:
+        drain(inst);
+        break;
+    case INSTANCE_STARTING:
+        terminate(inst, "is not wanted any more");
+        break; /* without a process: inst_committed ends it */
+    case INSTANCE_BACKOFF:
+    case INSTANCE_FAILED:
+        finish_gone(inst);
+        break;
+    default:
+        break; /* STOPPING: goes instead of being judged */
+    }
+}
+
+bool inst_stay(struct inst *inst)
+{
+    if (inst->renew || inst->pub.state != INSTANCE_DRAINING) {
+        return false;
+    }
+    inst->leaving = false;
+    timer_stop(&inst->timer);
+    set_state(inst, INSTANCE_READY, "is wanted again");
+    if (inst->pub.state == INSTANCE_READY) {
+        inst_plan_health(inst);
+    }
+    return true;
+}
+
+void inst_drained(struct inst *inst)
+{
+    if (inst->pub.state == INSTANCE_DRAINING) {
+        inst->drained = true;
+        timer_start(&inst->timer, 0);
+    }
+}
+
+void inst_begin_leftover(struct inst *inst)
+{
+    inst->pub.state = INSTANCE_STOPPING;
+    inst->pub.state_since_ms = now(inst);
+    inst->leaving = true;
+    events_emit(
+        inst->engines->events, EVENT_INSTANCE_KILLED, inst->model_name,
+        json_pack("{s:s, s:i}", "instance", inst->pub.uuid, "pid", (int)inst->pub.process.pid));
+    inst_signal_marked(inst, SIGKILL);
+    timer_start(&inst->timer, FIRST_LOOK_MS);
+}
+
+void inst_retry(struct inst *inst)
+{
+    if (inst->pub.state != INSTANCE_BACKOFF && inst->pub.state != INSTANCE_FAILED) {
+        return;
+    }
+    inst->attempts = 0;
+    inst->pub.restarts = 0;
+    inst->pub.retry_at_ms = 0;
+    timer_start(&inst->timer, 0);
+}
+
+/* ---- time */
+
+static void on_health_due(struct inst *inst)
+{
+    if (is_stable(inst)) {
+        inst->attempts = 0;
+        inst->pub.restarts = 0;
+    }
+    inst_probe_health(inst);
+}
+
+void inst_on_timer(void *arg)
+{
+    struct inst *inst = arg;
+
+    switch (inst->pub.state) {
+    case INSTANCE_STARTING:
+        inst_probe_ready(inst);
+        break;
+    case INSTANCE_READY:
+        on_health_due(inst);
+        break;
+    case INSTANCE_DRAINING:
+        terminate(inst, inst->drained ? "drained" : "engines.drain_timeout is over");
+        break;
+    case INSTANCE_STOPPING:
+        kill_all(inst);
+        break;
+    default:
+        inst_close_upstream(inst);
+        start_again(inst, inst->pub.retry_at_ms ? "retry" : "asked to");
+        break;
+    }
+}
+
+void inst_on_deadline(void *arg)
+{
+    struct inst *inst = arg;
+
+    inst_fail(
+        inst, FAILURE_START_TIMEOUT, "not ready after %llu s",
+        (unsigned long long)(config_duration_ms(inst->engines->config, "engines.start_timeout") /
+                             1000));
+}

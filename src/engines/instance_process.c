@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The processes of an instance: all that carry its mark. One of them, the leader, is the one that
+ * we started (or found) and watch; an engine's workers may outlive it, so "none is left" is always
+ * answered by looking at every process.
+ */
+#include "engines/engines_int.h"
+
+#include <assert.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "engines/words.h"
+
+/* Text of a line-oriented hash: FNV-1a, 64 bit. It tells specs apart that nobody made to collide.
+ */
+static uint64_t hash_text(uint64_t h, const char *s)
+{
+    for (; *s; s++) {
+        h = (h ^ (unsigned char)*s) * 0x100000001b3u;
+    }
+    return (h ^ '\n') * 0x100000001b3u;
+}
+
+static void hash_command(const struct engine_command *c, char out[SPEC_HASH_SIZE])
+{
+    uint64_t h = 0xcbf29ce484222325u;
+
+    for (char **w = c->argv; *w; w++) {
+        h = hash_text(h, *w);
+    }
+    for (char **w = c->env; w && *w; w++) {
+        h = hash_text(h, *w);
+    }
+    snprintf(out, SPEC_HASH_SIZE, "%016llx", (unsigned long long)h);
+}
+
+int inst_command(struct engines *e, const struct model *model, const char *uuid,
+                 struct engine_command *ret, char ret_hash[SPEC_HASH_SIZE], struct error *reterr)
+{
+    const struct engine_driver *driver = driver_find(model->config->framework);
+    char socket_path[96];
+    int r;
+
+    if (!driver) {
+        char names[128];
+
+        driver_names(names, sizeof(names));
+        return error_set(reterr, -EINVAL, "unknown framework '%s' (known: %s)",
+                         model->config->framework, names);
+    }
+    snprintf(socket_path, sizeof(socket_path), "instances/%s/engine.sock", uuid);
+    r = driver->command(&(struct engine_context){ .config = e->config,
+                                                  .model = model->config,
+                                                  .socket_path = socket_path },
+                        ret, reterr);
+    if (r < 0) {
+        return r;
+    }
+    hash_command(ret, ret_hash);
+    return 0;
+}
+
+bool marker_uuid(const struct engines *e, const char *value, char ret_uuid[UUID_SIZE])
+{
+    size_t n = strlen(e->data_id);
+
+    if (strncmp(value, e->data_id, n) != 0 || value[n] != '/' ||
+        strlen(value + n + 1) != UUID_SIZE - 1) {
+        return false;
+    }
+    memcpy(ret_uuid, value + n + 1, UUID_SIZE);
+    return true;
+}
+
+/* Our own settings and passwords are nothing for an engine. */
+static bool is_for_engines(const char *entry)
+{
+    static const char *const kept_back[] = { "BERTH_",
+                                             "DB_PASSWORD=", "REDIS_PASSWORD=", "LLAMA_API_KEY=" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(kept_back); i++) {
+        if (str_starts(entry, kept_back[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Does one of the entries in `list` set the same name? */
+static bool is_replaced(const char *entry, char *const *list)
+{
+    size_t name = strcspn(entry, "=") + 1;
+
+    for (; list && *list; list++) {
+        if (strncmp(entry, *list, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static char **make_environment(const struct inst *inst)
+{
+    struct words env = { 0 };
+
+    words_addf(&env, ENGINE_MARKER "=%s/%s", inst->engines->data_id, inst->pub.uuid);
+    for (char **entry = environ; entry && *entry; entry++) {
+        if (is_for_engines(*entry) && !is_replaced(*entry, inst->command.env)) {
+            words_add(&env, *entry);
+        }
+    }
+    for (char **entry = inst->command.env; entry && *entry; entry++) {
+        if (!str_starts(*entry, ENGINE_MARKER "=")) {
+            words_add(&env, *entry);
+        }
+    }
+    return words_take(&env);
+}
+
+static char **make_argv(const struct inst *inst)
+{
+    const struct engines *e = inst->engines;
+    struct words argv = { 0 };
+
+    words_add(&argv, e->self_path);
+    words_add(&argv, "exec-engine");
+    words_add(&argv, "--parent");
+    words_addf(&argv, "%ld", (long)getpid());
+    words_add(&argv, "--log");
+    words_add(&argv, inst->pub.log_path);
+    words_add(&argv, "--oom-score");
+    words_addf(&argv, "%lld", (long long)config_int(e->config, "engines.oom_score"));
+    words_add(&argv, "--");
+    for (char **word = inst->command.argv; *word; word++) {
+        words_add(&argv, *word);
+    }
+    return words_take(&argv);
+}
+
+static void on_process_exit(void *owner, const struct process_exit *how)
+{
+    struct inst *inst = owner;
+
+    inst->process = process_destroy(inst->process);
+    inst_process_ended(inst, how);
+}
+
+int inst_spawn(struct inst *inst, struct error *reterr)
+{
+    struct engines *e = inst->engines;
+    _cleanup_(str_list_freep) char **argv = make_argv(inst);
+    _cleanup_(str_list_freep) char **env = make_environment(inst);
+    struct spawn_spec spec = { (const char *const *)argv, (const char *const *)env };
+    int r;
+
+    inst->log_start = engine_log_size(inst->pub.log_path);
+    if (inst->pub.address.is_unix) {
+        unlink(inst->pub.address.path); /* a dead engine's */
+    }
+    r = process_spawn(e->world, &spec, on_process_exit, inst, &inst->process, reterr);
+    if (r < 0) {
+        return r;
+    }
+    inst->pub.process = process_id(inst->process);
+    inst->pub.started_wall_ms = world_wall_ms(e->world);
+    inst->spawned_ms = world_now_ms(e->world);
+    return 0;
+}
+
+int inst_adopt(struct inst *inst, struct process_id id, struct error *reterr)
+{
+    int r;
+
+    r = process_adopt(inst->engines->world, id, on_process_exit, inst, &inst->process, reterr);
+    if (r < 0) {
+        return r;
+    }
+    inst->pub.process = id;
+    inst->pub.adopted = true;
+    inst->pub.started_wall_ms = inst->created_wall_ms;
+    inst->spawned_ms = world_now_ms(inst->engines->world);
+    return 0;
+}
+
+void inst_open_upstream(struct inst *inst)
+{
+    struct http_upstream_options options = { .where = inst->pub.address };
+
+    assert(!inst->upstream);
+    inst->upstream = http_upstream_create(inst->engines->world, &options);
+}
+
+void inst_close_upstream(struct inst *inst)
+{
+    inst_probe_stop(inst);
+    inst->upstream = http_upstream_destroy(TAKE_PTR(inst->upstream));
+}
+
+struct look {
+    struct inst *inst;
+    int signum;
+    unsigned found;
+};
+
+static void on_marked(void *arg, struct process_id id, const char *value)
+{
+    struct look *look = arg;
+    struct engines *e = look->inst->engines;
+    char uuid[UUID_SIZE];
+
+    if (!marker_uuid(e, value, uuid) || !str_eq(uuid, look->inst->pub.uuid)) {
+        return;
+    }
+    look->found++;
+    if (process_kill(e->world, id, look->signum) < 0) {
+        log_debug("engines", look->inst->log_name, "a process ended before it was signalled",
+                  kv_int("pid", id.pid));
+    }
+}
+
+unsigned inst_signal_marked(struct inst *inst, int signum)
+{
+    struct look look = { .inst = inst, .signum = signum };
+
+    if (process_scan(inst->engines->world, ENGINE_MARKER, on_marked, &look) < 0) {
+        return 1; /* not known: it may not be called gone */
+    }
+    return look.found;
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The gateway's inside: its settings, and what it counts per model. */
+#pragma once
+
+#include "base/list.h"
+#include "base/map.h"
+#include "gateway/gateway.h"
+
+enum endpoint { ENDPOINT_CHAT, ENDPOINT_COMPLETIONS, ENDPOINT_EMBEDDINGS, ENDPOINT_MAX_ };
+
+/* Cells of one model. Relays hold a reference, so that a removed model's last requests can still be counted. */
+struct model_counts {
+    char *model;
+    int64_t model_id;
+    unsigned refs;
+    bool removed;
+    struct metric_cell *seconds, *first_byte, *prompt_tokens, *output_tokens, *cached_tokens;
+};
+
+struct gateway {
+    struct gateway_in in;
+    struct map counts;   /* by the model's public id */
+    struct list relays;  /* all; the silent ones are swept */
+    struct timer sweep;
+    size_t spilled;      /* bytes queued towards slow clients, all relays together */
+    uint64_t stream_wait_ms, first_byte_timeout_ms, idle_timeout_ms;
+    size_t spill_per_stream, spill_budget;
+    unsigned max_attempts;
+    struct route_table table;
+    struct metric_cell *failovers, *client_left;
+};
+
+struct model_counts *counts_of(struct gateway *g, const struct model *model); /* takes a reference */
+void counts_release(struct gateway *g, struct model_counts *c);
+/* One finished request; status as the client saw it (499: it left). */
+void count_request(struct gateway *g, const struct model_counts *c, enum endpoint endpoint, int status);
+
+/* relay.c: the life of one request. */
+void relay_start(struct gateway *g, struct http_exchange *x, enum endpoint endpoint);
+void relay_sweep(void *gateway);
+/* Answers an OpenAI error object; code NULL: the table's. */
+void answer_error(struct http_exchange *x, int error, const char *code, const char *text);

@@ -1,0 +1,715 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The catalogue in memory, and the changes on their way through the store.
+ *
+ * A change of a known model stands in its entry's line until those before it are done, so that it
+ * is made from what the model then is; one at a time is with the store (`in_flight`). A change that
+ * needs no store (the model is not there, or is already as asked) is finished in the next turn
+ * (`ready`).
+ */
+#include "models/models.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/timefmt.h"
+#include "models/models_int.h"
+
+struct entry {
+    struct model model;
+    int64_t created_ms;
+    bool busy; /* a change of it is in flight or ready */
+    struct list waiting;
+};
+
+struct change {
+    struct store_op op;
+    struct list node;
+    struct models *m; /* NULL: the catalogue has gone, done has been called */
+    struct model_write write;
+    struct model_config *config; /* add, update; the catalogue's after the commit */
+    bool takes_over;             /* update: the model becomes the file's */
+    bool unchanged;              /* success without a write */
+    models_done_fn done;
+    void *arg;
+};
+
+struct models {
+    struct world *world;
+    struct store *store;
+    struct events *events;
+    struct entry **entries; /* in the order of ids, which is that of creation */
+    size_t count, cap;
+    size_t adding; /* adds in flight */
+    struct map by_public_id;
+    struct list in_flight, ready;
+    struct timer ready_timer;
+    struct notify signal;
+};
+
+/* ---- entries ---- */
+
+/* Index of the first entry whose id is not less than id. */
+static size_t find_place(const struct models *m, int64_t id)
+{
+    size_t low = 0, high = m->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (m->entries[middle]->model.id < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static struct entry *find_entry(const struct models *m, int64_t id)
+{
+    size_t at = find_place(m, id);
+
+    return at < m->count && m->entries[at]->model.id == id ? m->entries[at] : NULL;
+}
+
+static struct entry *insert_entry(struct models *m, int64_t id)
+{
+    size_t at = find_place(m, id);
+    struct entry *e = xcalloc(1, sizeof(*e));
+
+    if (m->count == m->cap) {
+        m->cap = m->cap ? 2 * m->cap : 64;
+        m->entries = xrealloc(m->entries, m->cap * sizeof(struct entry *));
+    }
+    memmove(&m->entries[at + 1], &m->entries[at], (m->count - at) * sizeof(struct entry *));
+    m->entries[at] = e;
+    m->count++;
+    e->model.id = id;
+    list_init(&e->waiting);
+    return e;
+}
+
+/* The entry stays, out of the catalogue. */
+static void detach_entry(struct models *m, struct entry *e)
+{
+    size_t at = find_place(m, e->model.id);
+
+    memmove(&m->entries[at], &m->entries[at + 1], (m->count - at - 1) * sizeof(struct entry *));
+    m->count--;
+    map_remove(&m->by_public_id, e->model.config->id);
+}
+
+static void entry_free(struct entry *e)
+{
+    model_config_free(e->model.config);
+    free(e);
+}
+
+static void set_times(struct model_config *c, int64_t created_ms, int64_t updated_ms)
+{
+    char text[TIMEFMT_SIZE];
+
+    free(c->created_at);
+    timefmt_iso(created_ms, text);
+    c->created_at = xstrdup(text);
+    free(c->updated_at);
+    timefmt_iso(updated_ms, text);
+    c->updated_at = xstrdup(text);
+}
+
+/* Puts what is stored into memory; config is taken over. */
+static struct entry *remember(struct models *m, const struct model_row *row,
+                              struct model_config *config)
+{
+    struct entry *e = find_entry(m, row->id);
+
+    if (!e) {
+        e = insert_entry(m, row->id);
+        e->created_ms = row->created_ms;
+    } else if (e->model.config != config) {
+        map_remove(&m->by_public_id, e->model.config->id);
+        model_config_free(e->model.config);
+    }
+    set_times(config, e->created_ms, row->updated_ms);
+    e->model.config = config;
+    e->model.origin = row->origin;
+    e->model.wanted = row->wanted;
+    e->model.epoch = row->epoch;
+    map_put(&m->by_public_id, config->id, e);
+    return e;
+}
+
+/* NULL (and a log line) when it cannot be read any more. */
+static struct model_config *parse_stored(const struct model_row *row)
+{
+    struct validation v = validation_init();
+    json_error_t error;
+    json_t *json = json_loads(row->config, JSON_REJECT_DUPLICATES, &error);
+    struct model_config *config = json ? model_config_parse(json, &v) : NULL;
+
+    if (!config) {
+        log_error("models", NULL, "a stored definition cannot be read and is left out, ignoring",
+                  kv_int("id", row->id),
+                  kv_str("why", json ? json_string_value(json_object_get(
+                                           json_array_get(v.schema_errors, 0), "msg"))
+                                     : error.text));
+    }
+    json_decref(json);
+    validation_finish(&v);
+    return config;
+}
+
+static void on_row(void *arg, const struct model_row *row)
+{
+    struct model_config *config = parse_stored(row);
+
+    if (config) {
+        remember(arg, row, config);
+    }
+}
+
+struct load_op {
+    struct store_op op;
+    struct models *m;
+};
+
+/* On the caller's thread: models_load reads before the loop runs. */
+static int run_load(struct store_op *op, struct sql *db, struct error *reterr)
+{
+    return model_rows_read(db, on_row, container_of(op, struct load_op, op)->m, reterr);
+}
+
+int models_load(struct models *m, struct error *reterr)
+{
+    struct load_op load = { .op = { .run = run_load }, .m = m };
+    int r = store_read_now(m->store, &load.op);
+
+    return r < 0 ? error_set(reterr, r, "cannot read the models: %s", load.op.error.text) : 0;
+}
+
+/* ---- looking ---- */
+
+const struct model *models_get(const struct models *m, int64_t id)
+{
+    const struct entry *e = find_entry(m, id);
+
+    return e ? &e->model : NULL;
+}
+
+const struct model *models_find(const struct models *m, struct span public_id)
+{
+    const struct entry *e = map_get_span(&m->by_public_id, public_id);
+
+    return e ? &e->model : NULL;
+}
+
+size_t models_count(const struct models *m)
+{
+    return m->count;
+}
+
+const struct model *models_next(const struct models *m, size_t *cursor)
+{
+    return *cursor < m->count ? &m->entries[(*cursor)++]->model : NULL;
+}
+
+struct notify *models_signal(struct models *m)
+{
+    return &m->signal;
+}
+
+/* ---- the end of a change ---- */
+
+static void tell(struct models *m, enum model_change_kind kind, const struct entry *e)
+{
+    struct model_change change = { kind, e->model.id, e->model.config->id, &e->model };
+
+    notify_emit(&m->signal, &change);
+}
+
+static void change_free(struct change *c)
+{
+    for (size_t i = 0; i < c->write.event_count; i++) {
+        event_free(c->write.events[i]);
+    }
+    model_row_finish(&c->write.row);
+    model_row_finish(&c->write.fresh);
+    model_config_free(c->config);
+    free(c);
+}
+
+static void publish_events(struct change *c)
+{
+    for (size_t i = 0; i < c->write.event_count; i++) {
+        events_publish(c->m->events, TAKE_PTR(c->write.events[i]));
+    }
+}
+
+static void next_change(struct models *m, struct entry *e);
+static void make_ready(struct change *c, int result, const char *text);
+
+static void forget(struct models *m, struct entry *e)
+{
+    detach_entry(m, e);
+    tell(m, MODEL_REMOVED, e);
+    while (!list_empty(&e->waiting)) {
+        struct change *c = list_first(&e->waiting, struct change, node);
+
+        list_remove(&c->node);
+        make_ready(c, -ENOENT, "the model was deleted");
+    }
+    entry_free(e);
+}
+
+/* The change stands in the store: memory follows, then everybody hears of it. */
+static void apply(struct change *c)
+{
+    struct models *m = c->m;
+    const struct model_row *row = &c->write.row;
+    struct entry *e = find_entry(m, row->id);
+    bool was_wanted = e && e->model.wanted;
+
+    publish_events(c);
+    switch (c->write.action) {
+    case ACTION_ADD:
+        tell(m, MODEL_ADDED, remember(m, row, TAKE_PTR(c->config)));
+        break;
+    case ACTION_UPDATE:
+        e = remember(m, row, TAKE_PTR(c->config));
+        tell(m, MODEL_UPDATED, e);
+        if (e->model.wanted != was_wanted) {
+            tell(m, MODEL_WANTED_CHANGED, e);
+        }
+        break;
+    case ACTION_WANT:
+        e->model.wanted = row->wanted;
+        tell(m, MODEL_WANTED_CHANGED, e);
+        break;
+    case ACTION_REMOVE:
+        forget(m, e);
+        break;
+    }
+}
+
+/* Memory was not what is stored: somebody else writes to this database. */
+static void follow_others(struct change *c)
+{
+    struct models *m = c->m;
+    struct entry *e = find_entry(m, c->write.row.id);
+
+    if (c->op.result == -ENOENT && e && c->write.action != ACTION_ADD) {
+        forget(m, e);
+    } else if (c->op.result == -EBUSY && c->write.fresh.config) {
+        struct model_config *config = parse_stored(&c->write.fresh);
+
+        if (config) {
+            tell(m, MODEL_UPDATED, remember(m, &c->write.fresh, config));
+        }
+    }
+}
+
+static void finish_change(struct change *c)
+{
+    struct models *m = c->m;
+    int64_t id = c->write.row.id;
+    struct entry *e;
+
+    list_remove(&c->node);
+    if (!m) {
+        change_free(c);
+        return;
+    }
+    m->adding -= c->write.action == ACTION_ADD;
+    if (c->op.result >= 0 && !c->unchanged) {
+        apply(c);
+        id = c->write.row.id;
+    } else if (c->op.result < 0) {
+        follow_others(c);
+    }
+    if (c->done) {
+        c->done(c->arg, MIN_OF(c->op.result, 0), id, &c->op.error);
+    }
+    change_free(c);
+    e = find_entry(m, id);
+    if (e) {
+        next_change(m, e);
+    }
+}
+
+static void on_written(struct store_op *op)
+{
+    finish_change(container_of(op, struct change, op));
+}
+
+static void on_ready(void *arg)
+{
+    struct models *m = arg;
+    struct list changes;
+
+    list_take(&m->ready, &changes);
+    while (!list_empty(&changes)) {
+        struct change *c = list_first(&changes, struct change, node);
+
+        finish_change(c);
+    }
+}
+
+/* Finished in the next turn, without the store. text NULL: empty. */
+static void make_ready(struct change *c, int result, const char *text)
+{
+    c->op.result = result;
+    c->unchanged = true;
+    if (result < 0) {
+        error_set(&c->op.error, result, "%s", text);
+    }
+    list_append(&c->m->ready, &c->node);
+    timer_start(&c->m->ready_timer, 0);
+}
+
+/* ---- the start of a change ---- */
+
+static int run_write(struct store_op *op, struct sql *db, struct error *reterr)
+{
+    return model_write_run(&container_of(op, struct change, op)->write, db, reterr);
+}
+
+static void send(struct change *c)
+{
+    c->op.run = run_write;
+    c->op.done = on_written;
+    list_append(&c->m->in_flight, &c->node);
+    store_write(c->m->store, &c->op);
+}
+
+static void add_event(struct change *c, enum event_kind kind, const char *public_id, json_t *data)
+{
+    c->write.events[c->write.event_count++] = event_create(c->m->world, kind, public_id, data);
+}
+
+static char *config_text(const struct model_config *c)
+{
+    json_t *json = model_config_to_json(c);
+    char *text;
+
+    json_object_del(json, "created_at");
+    json_object_del(json, "updated_at");
+    text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    return text ? text : xstrdup("{}");
+}
+
+/* Names of the members that differ; never their values, which may be secrets. */
+static json_t *changed_members(const struct model_config *a, const struct model_config *b)
+{
+    json_t *before = model_config_to_json(a), *after = model_config_to_json(b), *value;
+    json_t *names = json_array();
+    const char *key;
+
+    json_object_foreach(after, key, value)
+    {
+        if (!str_eq(key, "created_at") && !str_eq(key, "updated_at") &&
+            !json_equal(value, json_object_get(before, key))) {
+            json_array_append_new(names, json_string(key));
+        }
+    }
+    json_decref(before);
+    json_decref(after);
+    return names;
+}
+
+/* Who asks for a model that runs from now on: the definition, or somebody. */
+static json_t *wanted_data(const char *by)
+{
+    return json_pack("{s:s}", "by", by);
+}
+
+static void start_update(struct change *c, const struct model *model)
+{
+    struct model_row *row = &c->write.row;
+    struct model_config *config = c->config;
+    bool turned_on = config->autostart && !model->config->autostart;
+
+    free(config->id);
+    config->id = xstrdup(model->config->id);
+    row->origin = c->takes_over ? MODEL_FROM_CONFIG : model->origin;
+    row->wanted = model->wanted || turned_on;
+    row->epoch = model->epoch + 1;
+    row->updated_ms = world_wall_ms(c->m->world);
+    row->config = config_text(config);
+    add_event(c, EVENT_MODEL_UPDATED, config->id,
+              json_pack("{s:I, s:o}", "epoch", (json_int_t)row->epoch, "changed",
+                        changed_members(model->config, config)));
+    if (row->wanted && !model->wanted) {
+        add_event(c, EVENT_MODEL_WANTED, config->id, wanted_data("autostart"));
+    }
+    send(c);
+}
+
+static void start_want(struct change *c, const struct model *model)
+{
+    bool wanted = c->write.row.wanted;
+
+    if (wanted == model->wanted) {
+        make_ready(c, 0, NULL);
+        return;
+    }
+    c->write.row.epoch = model->epoch;
+    add_event(c, wanted ? EVENT_MODEL_WANTED : EVENT_MODEL_UNWANTED, model->config->id,
+              wanted ? wanted_data("user") : NULL);
+    send(c);
+}
+
+static void start_remove(struct change *c, const struct model *model)
+{
+    c->write.row.epoch = model->epoch;
+    add_event(c, EVENT_MODEL_DELETED, model->config->id, NULL);
+    send(c);
+}
+
+static void next_change(struct models *m, struct entry *e)
+{
+    struct change *c = list_first(&e->waiting, struct change, node);
+
+    e->busy = c != NULL;
+    if (!c) {
+        return;
+    }
+    list_remove(&c->node);
+    switch (c->write.action) {
+    case ACTION_UPDATE:
+        start_update(c, &e->model);
+        break;
+    case ACTION_WANT:
+        start_want(c, &e->model);
+        break;
+    default:
+        start_remove(c, &e->model);
+        break;
+    }
+}
+
+static struct change *change_create(struct models *m, enum model_action action, int64_t id,
+                                    models_done_fn done, void *arg)
+{
+    struct change *c = xcalloc(1, sizeof(*c));
+
+    c->m = m;
+    c->write.action = action;
+    c->write.row.id = id;
+    c->done = done;
+    c->arg = arg;
+    list_init(&c->node);
+    return c;
+}
+
+static void enqueue(struct change *c)
+{
+    struct entry *e = find_entry(c->m, c->write.row.id);
+
+    if (!e) {
+        make_ready(c, -ENOENT, "there is no such model");
+        return;
+    }
+    list_append(&e->waiting, &c->node);
+    if (!e->busy) {
+        next_change(c->m, e);
+    }
+}
+
+void models_add(struct models *m, struct model_config *config, enum model_origin origin,
+                models_done_fn done, void *arg)
+{
+    struct change *c = change_create(m, ACTION_ADD, 0, done, arg);
+    struct model_row *row = &c->write.row;
+
+    m->adding++;
+    c->config = config;
+    c->write.public_id = config->id;
+    if (m->count + m->adding > MODELS_MAX) {
+        make_ready(c, -EDQUOT, "there are too many models already");
+        return;
+    }
+    row->origin = origin;
+    row->wanted = config->autostart;
+    row->epoch = 1;
+    row->created_ms = row->updated_ms = world_wall_ms(m->world);
+    row->config = config_text(config);
+    add_event(c, EVENT_MODEL_CREATED, config->id,
+              json_pack("{s:s, s:s}", "origin", model_origin_name(origin), "framework",
+                        config->framework));
+    if (row->wanted) {
+        add_event(c, EVENT_MODEL_WANTED, config->id, wanted_data("autostart"));
+    }
+    send(c);
+}
+
+static void update(struct models *m, int64_t id, struct model_config *config, bool takes_over,
+                   models_done_fn done, void *arg)
+{
+    struct change *c = change_create(m, ACTION_UPDATE, id, done, arg);
+
+    c->config = config;
+    c->takes_over = takes_over;
+    enqueue(c);
+}
+
+void models_update(struct models *m, int64_t id, struct model_config *config, models_done_fn done,
+                   void *arg)
+{
+    update(m, id, config, false, done, arg);
+}
+
+void models_remove(struct models *m, int64_t id, models_done_fn done, void *arg)
+{
+    enqueue(change_create(m, ACTION_REMOVE, id, done, arg));
+}
+
+void models_set_wanted(struct models *m, int64_t id, bool wanted, models_done_fn done, void *arg)
+{
+    struct change *c = change_create(m, ACTION_WANT, id, done, arg);
+
+    c->write.row.wanted = wanted;
+    enqueue(c);
+}
+
+/* ---- the list of the configuration file ---- */
+
+struct file_change {
+    size_t open; /* changes not yet done, and one for the walk itself */
+    struct error first;
+    models_done_fn done;
+    void *arg;
+};
+
+static void on_file_change(void *arg, int result, int64_t id, const struct error *e)
+{
+    struct file_change *f = arg;
+
+    if (result < 0 && f->first.code == 0) {
+        f->first = *e;
+    }
+    if (--f->open > 0) {
+        return;
+    }
+    if (f->done) {
+        f->done(f->arg, f->first.code, 0, &f->first);
+    }
+    free(f);
+}
+
+static bool same_definition(const struct model_config *a, const struct model_config *b)
+{
+    json_t *names = changed_members(a, b);
+    bool same = json_array_size(names) == 0;
+
+    json_decref(names);
+    return same;
+}
+
+static void apply_one(struct models *m, struct model_config *config, struct file_change *f)
+{
+    const struct model *model = models_find(m, span_of(config->id));
+
+    if (model && model->origin == MODEL_FROM_CONFIG && same_definition(model->config, config)) {
+        model_config_free(config);
+        return;
+    }
+    f->open++;
+    if (model) {
+        update(m, model->id, config, true, on_file_change, f);
+    } else {
+        models_add(m, config, MODEL_FROM_CONFIG, on_file_change, f);
+    }
+}
+
+void models_apply_config(struct models *m, struct model_config **configs, size_t count,
+                         models_done_fn done, void *arg)
+{
+    struct file_change *f = xcalloc(1, sizeof(*f));
+    struct map listed;
+
+    *f = (struct file_change){ .open = 1, .done = done, .arg = arg };
+    map_init(&listed);
+    for (size_t i = 0; i < count; i++) {
+        map_put(&listed, configs[i]->id, f);
+    }
+    for (size_t i = 0; i < m->count; i++) {
+        const struct model *model = &m->entries[i]->model;
+
+        if (model->origin == MODEL_FROM_CONFIG && !map_get(&listed, model->config->id)) {
+            f->open++;
+            models_remove(m, model->id, on_file_change, f);
+        }
+    }
+    map_finish(&listed);
+    for (size_t i = 0; i < count; i++) {
+        apply_one(m, configs[i], f);
+    }
+    /* The walk's own share ends in a later turn, as done must. */
+    make_ready(change_create(m, ACTION_WANT, 0, on_file_change, f), 0, NULL);
+}
+
+/* ---- life ---- */
+
+struct models *models_create(struct world *w, struct store *store, struct events *events)
+{
+    struct models *m = xcalloc(1, sizeof(*m));
+
+    m->world = w;
+    m->store = store;
+    m->events = events;
+    map_init(&m->by_public_id);
+    list_init(&m->in_flight);
+    list_init(&m->ready);
+    timer_init(&m->ready_timer, w, "models", on_ready, m);
+    notify_init(&m->signal);
+    return m;
+}
+
+static void cancel(struct change *c)
+{
+    struct error e = { 0 };
+
+    c->m = NULL;
+    list_remove(&c->node);
+    error_set(&e, -ECANCELED, "berth is going down");
+    if (c->done) {
+        c->done(c->arg, -ECANCELED, c->write.row.id, &e);
+    }
+}
+
+static void cancel_all(struct list *changes, bool with_the_store)
+{
+    while (!list_empty(changes)) {
+        struct change *c = list_first(changes, struct change, node);
+
+        cancel(c);
+        if (!with_the_store) { /* else its done frees it */
+            change_free(c);
+        }
+    }
+}
+
+struct models *models_destroy(struct models *m)
+{
+    if (!m) {
+        return NULL;
+    }
+    timer_stop(&m->ready_timer);
+    cancel_all(&m->in_flight, true);
+    cancel_all(&m->ready, false);
+    for (size_t i = 0; i < m->count; i++) {
+        cancel_all(&m->entries[i]->waiting, false);
+    }
+    for (size_t i = 0; i < m->count; i++) {
+        entry_free(m->entries[i]);
+    }
+    free(m->entries);
+    map_finish(&m->by_public_id);
+    free(m);
+    return NULL;
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line: every command does what its help says, speaks JSON when asked, and its exit code can be trusted.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { Daemon } from './lib/daemon.ts';
+import { berthBin } from './lib/paths.ts';
+import { alive } from './lib/proc.ts';
+
+let daemon: Daemon;
+
+before(async () => {
+    daemon = await Daemon.start();
+    await daemon.create(daemon.scripted('one'));
+});
+
+after(async () => {
+    assert.deepEqual(await daemon.finish(), []);
+});
+
+interface Run {
+    code: number;
+    out: string;
+    err: string;
+    json: any;
+}
+
+function berth(args: string[], environment: Record<string, string> = {}, timeout = 20_000): Promise<Run> {
+    return new Promise((done) => {
+        const env = { ...daemon.env, BERTH_DATA_DIR: daemon.dataDir, ...environment };
+        execFile(berthBin, args, { env, encoding: 'utf8', timeout, cwd: daemon.dir }, (error, out, err) => {
+            let json: any;
+            try {
+                json = JSON.parse(out);
+            } catch {
+                json = undefined;
+            }
+            done({ code: error ? (typeof error.code === 'number' ? error.code : -1) : 0, out, err, json });
+        });
+    });
+}
+
+test('help names every command, and each has its own', async () => {
+    const help = await berth(['help']);
+    assert.equal(help.code, 0, help.err);
+    for (const command of ['serve', 'ps', 'models', 'load', 'stop', 'rm', 'logs', 'events', 'config', 'doctor']) {
+        assert.match(help.out, new RegExp(`^ *${command}\\b`, 'm'), command);
+        const own = await berth([command, '--help']);
+        assert.equal(own.code, 0, `${command} --help: ${own.err}`);
+        assert.ok(own.out.includes(command), own.out);
+    }
+    assert.match((await berth(['version'])).out, /\d+\.\d+/);
+});
+
+test('a wrong command is refused, with the nearest one', async () => {
+    const wrong = await berth(['modles']);
+    assert.notEqual(wrong.code, 0);
+    assert.match(wrong.err, /models/);
+    const option = await berth(['ps', '--nonsense']);
+    assert.notEqual(option.code, 0);
+    assert.match(option.err, /nonsense/);
+});
+
+test('models, load, ps, logs, stop, rm', async () => {
+    const models = await berth(['models', '--json']);
+    assert.equal(models.code, 0, models.err);
+    assert.match(models.out, /"one"/);
+    assert.match((await berth(['models'])).out, /\bone\b/);
+
+    const load = await berth(['load', 'one']);
+    assert.equal(load.code, 0, load.out + load.err);
+    const instance = await daemon.readyInstance('one');
+    const ps = await berth(['ps', '--json']);
+    assert.equal(ps.code, 0, ps.err);
+    assert.ok(ps.json, ps.out);
+    assert.match(ps.out, new RegExp(`\\b${instance.pid}\\b`));
+    const table = await berth(['ps']);
+    assert.match(table.out, /\bone\b.*\bready\b/);
+    assert.ok(!table.out.includes('\x1b['), 'no colours in a pipe');
+
+    const logs = await berth(['logs', 'one']);
+    assert.equal(logs.code, 0, logs.err);
+    assert.match(logs.out, /listening on/);
+
+    const stop = await berth(['stop', 'one']);
+    assert.equal(stop.code, 0, stop.err);
+    await daemon.waitStatus('one', 'stopped');
+    assert.ok(!alive(instance.pid, instance.start_time));
+
+    const rm = await berth(['rm', 'one']);
+    assert.equal(rm.code, 0, rm.err);
+    assert.equal((await daemon.get('/api/models/one')).status, 404);
+});
+
+test('what does not exist or cannot run fails, in words', async () => {
+    for (const command of ['load', 'stop', 'rm', 'logs']) {
+        const run = await berth([command, 'nobody']);
+        assert.notEqual(run.code, 0, command);
+        assert.match(run.err, /nobody/, command);
+    }
+    await daemon.create({ ...daemon.scripted('weak', { exit_at_start: 3, last_words: 'no room for 12 GB of weights' }), retry_policy: { max_attempts: 1, initial_delay: 0 } });
+    const load = await berth(['load', 'weak']);
+    assert.notEqual(load.code, 0);
+    assert.match(load.out + load.err, /no room for 12 GB of weights/);
+    await berth(['rm', 'weak']);
+});
+
+test('events lists what happened', async () => {
+    const events = await berth(['events', '--json']);
+    assert.equal(events.code, 0, events.err);
+    assert.match(events.out, /model_created/);
+    assert.match((await berth(['events'])).out, /model_deleted/);
+});
+
+test('config check accepts a good file and names the line of a bad one', async () => {
+    const good = join(daemon.dir, 'good.yaml');
+    writeFileSync(good, [
+        '# a comment', 'server:', '  listen: "127.0.0.1:0"', '  max_body: 8MiB', 'gateway:', '  queue_timeout: 30s',
+        'models:', '  - id: a', '    name: A', '    framework: llama_cpp', '    model_path: ${MODEL_DIR}/a.gguf', '    priority: 5', '    resource_requirements: { gpu_memory: 64 }', '',
+    ].join('\n'));
+    const fine = await berth(['config', 'check', good], { MODEL_DIR: '/models' });
+    assert.equal(fine.code, 0, fine.out + fine.err);
+    const bad = join(daemon.dir, 'bad.yaml');
+    for (const [what, lines, wanted] of [
+        ['an unknown key', ['server:', '  listen: "127.0.0.1:0"', '  listne: 3'], /bad\.yaml:3.*listne/s],
+        ['a duration that is none', ['gateway:', '  queue_timeout: soon'], /bad\.yaml:2.*queue_timeout/s],
+        ['an unset variable', ['server:', '  listen: ${NOT_SET_ANYWHERE}'], /bad\.yaml:2.*NOT_SET_ANYWHERE/s],
+        ['no YAML at all', ['server: [', '  }'], /bad\.yaml/],
+    ] as const) {
+        writeFileSync(bad, lines.join('\n') + '\n');
+        const run = await berth(['config', 'check', bad]);
+        assert.notEqual(run.code, 0, what);
+        assert.match(run.out + run.err, wanted, what);
+    }
+});
+
+test('serve refuses a bad configuration and a data directory in use', async () => {
+    const bad = join(daemon.dir, 'worse.yaml');
+    writeFileSync(bad, 'server:\n  listen: "not an address"\n');
+    const wrong = await berth(['serve', '--config', bad, '--data-dir', join(daemon.dir, 'other')], {}, 5000);
+    assert.ok(wrong.code > 0, `exit ${wrong.code}`);
+    assert.match(wrong.err + wrong.out, /listen/);
+    const second = await berth(['serve', '--config', daemon.configFile, '--data-dir', daemon.dataDir], {}, 5000);
+    assert.ok(second.code > 0, `exit ${second.code}`);
+    assert.match(second.err + second.out, /in use|running|locked/i);
+    assert.equal((await daemon.get('/health')).status, 200, 'the first one goes on');
+});
+
+test('doctor looks at everything and says how it is', async () => {
+    const run = await berth(['doctor', '--config', daemon.configFile]);
+    assert.ok([0, 1].includes(run.code), run.err);
+    assert.match(run.out, /ok/i);
+    assert.match(run.out, /llama/i);
+});
+
+test('without a daemon the commands say so', async () => {
+    const run = await berth(['ps', '--data-dir', join(daemon.dir, 'nothing-here')]);
+    assert.notEqual(run.code, 0);
+    assert.match(run.err, /berth|daemon|running|connect/i);
+});
+
+test('the admin socket is for its owner only', async () => {
+    assert.equal(statSync(daemon.dataDir).mode & 0o077, 0, 'the data directory is closed to others');
+    assert.ok(statSync(join(daemon.dataDir, 'berth.sock')).isSocket());
+});

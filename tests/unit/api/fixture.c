@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Builds the rooms as the daemon does, in a simulated world; scripted engines answer their probes.
+ */
+#include "fixture.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+/* ---- engines: each is an HTTP server on the socket that its command line names ---- */
+
+struct scripted_engine {
+    struct http_server *server;
+    struct timer end;
+    struct sim_process *process;
+};
+
+static void on_engine_request(void *owner, struct http_exchange *x)
+{
+    http_respond(x, 200, "application/json", SPAN("{\"status\":\"ok\",\"total_slots\":2}"));
+}
+
+static void on_engine_end(void *arg)
+{
+    struct scripted_engine *engine = arg;
+
+    sim_process_exit(engine->process, 1, 0);
+}
+
+static const char *host_argument(const struct spawn_spec *spec)
+{
+    for (size_t i = 0; spec->argv[i] && spec->argv[i + 1]; i++) {
+        if (str_eq(spec->argv[i], "--host")) {
+            return spec->argv[i + 1];
+        }
+    }
+    return "";
+}
+
+static int start_engine(struct sim_process *p, const struct spawn_spec *spec)
+{
+    const struct http_server_options options = { .handle = on_engine_request };
+    const struct fixture *f = sim_process_context(p);
+    struct scripted_engine *engine = xcalloc(1, sizeof(*engine));
+    struct address where = { .is_unix = true };
+    struct error e;
+
+    p->user = engine;
+    engine->process = p;
+    timer_init(&engine->end, p->world, "scripted end", on_engine_end, engine);
+    if (f->engine_broken) {
+        timer_start(&engine->end, 5);
+        return 0;
+    }
+    snprintf(where.path, sizeof(where.path), "%s", host_argument(spec));
+    engine->server = http_server_create(p->world, &options);
+    assert_int_equal(http_server_listen(engine->server, &where, NULL, NULL, &e), 0);
+    return 0;
+}
+
+static void finish_engine(struct sim_process *p)
+{
+    struct scripted_engine *engine = p->user;
+
+    timer_stop(&engine->end);
+    http_server_destroy(engine->server);
+    free(engine);
+}
+
+static const struct sim_program engine_program = { .start = start_engine, .finish = finish_engine };
+
+/* ---- the rooms ---- */
+
+static const struct option_row test_rows[] = {
+    { "server.listen", OPTION_LIST, "127.0.0.1:8080", 0, 0, NULL, false, false,
+      "Where to listen." },
+    { "server.token", OPTION_STRING, "hush", 0, 0, NULL, false, true, "A secret." },
+};
+static const struct option_table test_options = { test_rows, ARRAY_SIZE(test_rows) };
+
+static void load_config(struct fixture *f)
+{
+    const struct option_table *const tables[] = { &test_options, &access_options, &engines_options,
+                                                  &dispatch_options, NULL };
+    char *setting = xasprintf("BERTH_ENGINES_LLAMA_SERVER=%s/engine", f->dir);
+    const char *const env[] = { setting, NULL };
+    struct error e = { 0 };
+
+    if (config_load(NULL, env, tables, &f->config, &e) < 0) {
+        fail_msg("%s", e.text);
+    }
+    free(setting);
+}
+
+static void make_files(struct fixture *f)
+{
+    int fd;
+
+    strcpy(f->dir, "/tmp/berth-api-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    assert_int_equal(chdir(f->dir), 0);
+    f->model_path = xasprintf("%s/model.gguf", f->dir);
+    fd = open(f->model_path, O_CREAT | O_WRONLY, 0600);
+    assert_int_equal(write(fd, "GGUF", 4), 4);
+    close(fd);
+    fd = open("engine", O_CREAT | O_WRONLY, 0700);
+    close(fd);
+}
+
+static void build(struct fixture *f)
+{
+    static const struct store_schema *const schemas[] = { &events_schema, &access_schema,
+                                                          &models_schema, &engines_schema, NULL };
+    const struct store_options store = { .path = ":memory:", .schemas = schemas };
+    struct error e = { 0 };
+    char *new_key = NULL;
+
+    f->metrics = metrics_create();
+    assert_int_equal(store_open(f->world, &store, &f->store, &e), 0);
+    f->events = events_create(f->world, f->store);
+    f->models = models_create(f->world, f->store, f->events);
+    assert_int_equal(models_load(f->models, &e), 0);
+    assert_int_equal(access_create(f->world, f->store, f->config, false, &f->access, &new_key, &e),
+                     0);
+    assert_null(new_key);
+    f->engines = engines_create(&(struct engines_options_in){ .world = f->world,
+                                                              .config = f->config,
+                                                              .store = f->store,
+                                                              .events = f->events,
+                                                              .models = f->models,
+                                                              .metrics = f->metrics,
+                                                              .data_id = "test",
+                                                              .self_path = "/proc/self/exe" });
+    f->dispatch = dispatch_create(f->world, f->config, f->models, f->engines, f->metrics);
+    f->router = router_create();
+    f->api = api_create(&(struct api_in){ .world = f->world,
+                                          .config = f->config,
+                                          .store = f->store,
+                                          .events = f->events,
+                                          .models = f->models,
+                                          .engines = f->engines,
+                                          .dispatch = f->dispatch,
+                                          .metrics = f->metrics,
+                                          .router = f->router,
+                                          .data_dir = f->dir,
+                                          .version = "9.9" });
+    api_add_routes(f->api, f->router);
+    f->front = front_create(f->router, f->access, f->metrics);
+}
+
+static void listen_to(struct listener *l, struct notify *to, void (*fn)(void *, const void *),
+                      void *owner)
+{
+    l->fn = fn;
+    l->owner = owner;
+    notify_add(to, l);
+}
+
+struct fixture *fixture_create(void)
+{
+    struct fixture *f = xcalloc(1, sizeof(*f));
+    const struct http_server_options server = { .handle = front_handle,
+                                                .error_body = front_error_body };
+    struct http_upstream_options client = { 0 };
+    struct error e = { 0 };
+
+    log_set_fd(-1);
+    make_files(f);
+    f->world = sim_create(1);
+    load_config(f);
+    build(f);
+    listen_to(&f->on_model, models_signal(f->models), dispatch_on_model, f->dispatch);
+    listen_to(&f->on_instance, engines_signal(f->engines), dispatch_on_instance, f->dispatch);
+    listen_to(&f->on_event, events_signal(f->events), api_on_event, f->api);
+    sim_set_program(f->world, "/engine", &engine_program, f);
+    assert_int_equal(engines_recover(f->engines, &e), 0);
+
+    struct http_server_options options = server;
+    options.owner = f->front;
+    f->server = http_server_create(f->world, &options);
+    f->tag = (struct access_listener){ .loopback = true };
+    assert_int_equal(address_parse("127.0.0.1:8080", &client.where, &e), 0);
+    assert_int_equal(http_server_listen(f->server, &client.where, &f->tag, NULL, &e), 0);
+    f->client = http_upstream_create(f->world, &client);
+    api_set_phase(f->api, API_SERVING);
+    return f;
+}
+
+static void on_engines_stopped(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static bool is_true(void *arg)
+{
+    return *(bool *)arg;
+}
+
+void fixture_destroy(struct fixture *f)
+{
+    bool stopped = false;
+
+    engines_stop_all(f->engines, on_engines_stopped, &stopped);
+    assert_true(sim_run_until(f->world, is_true, &stopped, 60000));
+    http_upstream_destroy(f->client);
+    http_server_destroy(f->server);
+    notify_remove(&f->on_model);
+    notify_remove(&f->on_instance);
+    notify_remove(&f->on_event);
+    front_destroy(f->front);
+    router_destroy(f->router);
+    dispatch_destroy(f->dispatch);
+    engines_destroy(f->engines);
+    api_destroy(f->api);
+    store_close(f->store);
+    models_destroy(f->models);
+    access_destroy(f->access);
+    events_destroy(f->events);
+    metrics_destroy(f->metrics);
+    assert_int_equal(sim_live_processes(f->world), 0);
+    world_destroy(f->world);
+    config_free(f->config);
+    unlink(f->model_path);
+    unlink("engine");
+    assert_int_equal(chdir("/"), 0);
+    rmdir(f->dir);
+    free(f->model_path);
+    free(f);
+}
+
+/* ---- asking ---- */
+
+struct asking {
+    struct answer *answer;
+    bool done;
+};
+
+static void on_answer(void *owner, int result, int status, struct span body, const struct error *e)
+{
+    struct asking *a = owner;
+
+    if (result < 0) {
+        print_error("the request failed: %s\n", e->text);
+    }
+    assert_int_equal(result, 0);
+    a->answer->status = status;
+    a->answer->body = xstrndup(body.p ? body.p : "", body.n);
+    a->answer->json = json_loads(a->answer->body, JSON_DECODE_ANY, NULL);
+    a->done = true;
+}
+
+struct answer ask_with(struct fixture *f, const char *method, const char *path, const char *body,
+                       const char *headers)
+{
+    const struct span part = span_of(body);
+    const struct http_call_request request = { .method = method,
+                                               .path = path,
+                                               .headers = headers,
+                                               .body = &part,
+                                               .body_parts = body ? 1 : 0 };
+    struct answer answer = { 0 };
+    struct asking asking = { .answer = &answer };
+
+    http_fetch_start(f->client, &request, 64 << 20, on_answer, &asking);
+    if (!sim_run_until(f->world, is_true, &asking.done, 900000)) {
+        fail_msg("%s %s is never answered", method, path);
+    }
+    return answer;
+}
+
+struct answer ask(struct fixture *f, const char *method, const char *path, const char *body)
+{
+    return ask_with(f, method, path, body, body ? "Content-Type: application/json\r\n" : NULL);
+}
+
+void ask_expect(struct fixture *f, int status, const char *method, const char *path,
+                const char *body)
+{
+    struct answer a = ask(f, method, path, body);
+
+    if (a.status != status) {
+        fail_msg("%s %s gives %d instead of %d: %s", method, path, a.status, status, a.body);
+    }
+    answer_finish(&a);
+}
+
+void answer_finish(struct answer *a)
+{
+    free(a->body);
+    json_decref(a->json);
+    *a = (struct answer){ 0 };
+}
+
+char *definition(struct fixture *f, const char *id)
+{
+    return xasprintf(
+        "{\"id\":\"%s\",\"name\":\"A model\",\"framework\":\"llama_cpp\",\"model_path\":\"%s\","
+        "\"priority\":5,\"resource_requirements\":{\"gpu_memory\":64},"
+        "\"retry_policy\":{\"max_attempts\":2,\"initial_delay\":1}}",
+        id, f->model_path);
+}

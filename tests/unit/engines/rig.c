@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The rig and its simulated engine: answers every request with one line, 503 while it loads. */
+#include "rig.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+/* ---- the engine */
+
+struct engine_conn {
+    struct list node;
+    struct sim_engine *engine;
+    struct stream *stream;
+    char seen[4]; /* the last bytes */
+};
+
+static void close_conn(struct engine_conn *c)
+{
+    list_remove(&c->node);
+    stream_close(c->stream);
+    free(c);
+}
+
+static void answer(struct engine_conn *c)
+{
+    static const char good[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                               "Content-Length: 33\r\n\r\n"
+                               "{\"status\":\"ok\",\"total_slots\":  4}";
+    static const char loading[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}";
+
+    if (c->engine->hung) {
+        return;
+    }
+    if (c->engine->loaded) {
+        stream_write(c->stream, good, sizeof(good) - 1);
+    } else {
+        stream_write(c->stream, loading, sizeof(loading) - 1);
+    }
+}
+
+static void on_data(void *owner, const char *p, size_t n)
+{
+    struct engine_conn *c = owner;
+
+    for (size_t i = 0; i < n; i++) {
+        memmove(c->seen, c->seen + 1, 3);
+        c->seen[3] = p[i];
+        if (memcmp(c->seen, "\r\n\r\n", 4) == 0) {
+            answer(c);
+        }
+    }
+}
+
+static void on_end(void *owner, int err)
+{
+    close_conn(owner);
+}
+
+static void on_conn_drain(void *owner)
+{
+}
+
+static void on_stream(void *owner, struct stream *s)
+{
+    static const struct stream_handler handler = { on_data, on_end, on_conn_drain };
+    struct sim_engine *engine = owner;
+    struct engine_conn *c = xcalloc(1, sizeof(*c));
+
+    c->engine = engine;
+    c->stream = s;
+    list_append(&engine->conns, &c->node);
+    stream_set_handler(s, &handler, c);
+    stream_read_start(s);
+}
+
+static void on_load(void *arg)
+{
+    struct sim_engine *engine = arg;
+
+    engine->loaded = !engine->behaviour.never_ready;
+}
+
+static void write_last_words(const struct sim_engine *engine)
+{
+    int fd = open(engine->log, O_WRONLY | O_APPEND | O_CREAT, 0600);
+
+    assert_true(fd >= 0);
+    if (engine->behaviour.last_words) {
+        (void)!write(fd, engine->behaviour.last_words, strlen(engine->behaviour.last_words));
+    }
+    close(fd);
+}
+
+static void on_own_end(void *arg)
+{
+    struct sim_engine *engine = arg;
+
+    write_last_words(engine);
+    sim_process_exit(engine->process, engine->behaviour.end_code, engine->behaviour.end_signal);
+}
+
+static const char *word_after(const struct spawn_spec *spec, const char *flag)
+{
+    for (const char *const *w = spec->argv; *w; w++) {
+        if (strcmp(*w, flag) == 0) {
+            return w[1];
+        }
+    }
+    fail_msg("no %s in the command line", flag);
+    return NULL;
+}
+
+static const char *marker_of(const struct spawn_spec *spec)
+{
+    for (const char *const *e = spec->envp; *e; e++) {
+        if (strncmp(*e, "BERTH_INSTANCE=", 15) == 0) {
+            return *e + 15;
+        }
+    }
+    fail_msg("no marker in the environment");
+    return NULL;
+}
+
+struct row_question {
+    struct store_op op;
+    const char *uuid; /* NULL: all */
+    int64_t count;
+};
+
+static int run_count(struct store_op *op, struct sql *db, struct error *reterr)
+{
+    struct row_question *q = container_of(op, struct row_question, op);
+    _cleanup_(sql_donep) struct sql_stmt *st = NULL;
+    int r =
+        sql_query(db, &st, reterr, "SELECT count(*) FROM instances WHERE uuid = coalesce(?, uuid)",
+                  "t", q->uuid);
+
+    if (r < 0 || (r = sql_next(st, reterr)) < 0) {
+        return r;
+    }
+    q->count = sql_int(st, 0);
+    return 0;
+}
+
+static int64_t count_rows(struct rig *rig, const char *uuid)
+{
+    struct row_question q = { .op.run = run_count, .uuid = uuid };
+
+    assert_int_equal(store_read_now(rig->store, &q.op), 0);
+    return q.count;
+}
+
+int64_t rig_count_rows(struct rig *rig)
+{
+    return count_rows(rig, NULL);
+}
+
+/* Our settings and secrets are nothing for an engine. */
+static void check_environment(const struct spawn_spec *spec)
+{
+    for (const char *const *e = spec->envp; *e; e++) {
+        if ((str_starts(*e, "BERTH_") && !str_starts(*e, "BERTH_INSTANCE=data/")) ||
+            str_starts(*e, "DB_PASSWORD=")) {
+            fail_msg("an engine is given %s", *e);
+        }
+    }
+}
+
+/* No second copy, and no process before its row. */
+static void check_start(struct sim_engine *engine)
+{
+    struct rig *rig = engine->rig;
+
+    if (rig_count_alive(rig, engine->alias) != 0) {
+        fail_msg("a second process of %s starts", engine->alias);
+    }
+    if (count_rows(rig, engine->uuid) != 1) {
+        fail_msg("a process of %s starts without its row", engine->alias);
+    }
+}
+
+static void start_worker(struct sim_engine *engine, const struct spawn_spec *spec)
+{
+    const char *const argv[] = { "/sim/worker", "--alias", engine->alias, NULL };
+    struct process *p;
+    struct error err;
+
+    assert_int_equal(process_spawn(engine->rig->world, &(struct spawn_spec){ argv, spec->envp },
+                                   NULL, NULL, &p, &err),
+                     0);
+    process_destroy(p);
+}
+
+static struct sim_engine *make_engine(struct sim_process *p, const struct spawn_spec *spec)
+{
+    struct sim_engine *engine = xcalloc(1, sizeof(*engine));
+
+    engine->rig = sim_process_context(p);
+    engine->process = p;
+    p->user = engine;
+    list_init(&engine->conns);
+    list_init(&engine->node);
+    timer_init(&engine->load, p->world, "sim.load", on_load, engine);
+    timer_init(&engine->end, p->world, "sim.end", on_own_end, engine);
+    snprintf(engine->alias, sizeof(engine->alias), "%s", word_after(spec, "--alias"));
+    snprintf(engine->uuid, sizeof(engine->uuid), "%s", strchr(marker_of(spec), '/') + 1);
+    return engine;
+}
+
+static int start_engine(struct sim_process *p, const struct spawn_spec *spec)
+{
+    struct sim_engine *engine = make_engine(p, spec);
+    struct rig *rig = engine->rig;
+    struct error err;
+    char text[128];
+
+    snprintf(engine->log, sizeof(engine->log), "%s", word_after(spec, "--log"));
+    snprintf(text, sizeof(text), "unix:%s", word_after(spec, "--host"));
+    if (text[5] >= '0' && text[5] <= '9') {
+        snprintf(text, sizeof(text), "%s:%s", word_after(spec, "--host"),
+                 word_after(spec, "--port"));
+    }
+    assert_int_equal(address_parse(text, &engine->address, &err), 0);
+    engine->behaviour = rig->behaviour;
+    if (rig->roll) {
+        rig->roll(rig, &engine->behaviour);
+    }
+    check_environment(spec);
+    check_start(engine);
+    list_append(&rig->alive, &engine->node);
+    rig->starts++;
+    if (stream_listen(p->world, &engine->address, on_stream, engine, &engine->listener, NULL,
+                      &err) < 0) {
+        fail_msg("the engine cannot listen: %s", err.text);
+    }
+    timer_start(&engine->load, engine->behaviour.load_ms);
+    if (engine->behaviour.end_after_ms) {
+        timer_start(&engine->end, engine->behaviour.end_after_ms);
+    }
+    if (engine->behaviour.has_worker) {
+        start_worker(engine, spec);
+    }
+    return 0;
+}
+
+static int start_worker_program(struct sim_process *p, const struct spawn_spec *spec)
+{
+    struct sim_engine *engine = make_engine(p, spec);
+
+    engine->is_worker = true;
+    list_append(&engine->rig->alive, &engine->node);
+    return 0;
+}
+
+static void on_signal(struct sim_process *p, int signum)
+{
+    struct sim_engine *engine = p->user;
+
+    if (!engine->behaviour.ignores_term && !engine->hung) {
+        sim_process_exit(p, 0, 0);
+    }
+}
+
+static void finish_engine(struct sim_process *p)
+{
+    struct sim_engine *engine = p->user;
+
+    while (!list_empty(&engine->conns)) {
+        close_conn(list_first(&engine->conns, struct engine_conn, node));
+    }
+    engine->listener = stream_listener_close(engine->listener);
+    timer_stop(&engine->load);
+    timer_stop(&engine->end);
+    list_remove(&engine->node);
+    free(engine);
+    p->user = NULL;
+}
+
+static const struct sim_program engine_program = { start_engine, on_signal, finish_engine };
+static const struct sim_program worker_program = { start_worker_program, NULL, finish_engine };
+
+/* ---- the berth around it */
+
+static void on_change(void *owner, const void *what)
+{
+    struct rig *rig = owner;
+    const struct instance_change *c = what;
+    size_t used = strlen(rig->trail);
+
+    snprintf(rig->trail + used, sizeof(rig->trail) - used, "%s%s", used ? " " : "",
+             c->gone ? "gone" : instance_state_name(c->to));
+    if (rig->drains && c->to == INSTANCE_DRAINING && !c->gone) {
+        engines_drained(rig->engines, c->instance->uuid);
+    }
+}
+
+static void make_engines(struct rig *rig)
+{
+    rig->metrics = metrics_create();
+    rig->engines = engines_create(&(struct engines_options_in){
+        .world = rig->world,
+        .config = rig->config,
+        .store = rig->store,
+        .events = rig->events,
+        .models = rig->models,
+        .metrics = rig->metrics,
+        .data_id = "data",
+        .self_path = "/sim/berth",
+    });
+    rig->listener = (struct listener){ .fn = on_change, .owner = rig };
+    notify_add(engines_signal(rig->engines), &rig->listener);
+}
+
+void rig_recover(struct rig *rig)
+{
+    struct error err = { 0 };
+
+    if (engines_recover(rig->engines, &err) < 0) {
+        fail_msg("recovery: %s", err.text);
+    }
+}
+
+void rig_crash(struct rig *rig)
+{
+    rig->engines = engines_destroy(rig->engines);
+    rig->metrics = metrics_destroy(rig->metrics);
+    make_engines(rig);
+}
+
+static void load_config(struct rig *rig, const char *const *environment)
+{
+    static const struct option_table *const tables[] = { &engines_options, NULL };
+    const char *all[16] = { "BERTH_ENGINES_LLAMA_SERVER=/bin/true" };
+    struct error err = { 0 };
+    size_t n = 1;
+
+    for (; environment && *environment; environment++) {
+        all[n++] = *environment;
+    }
+    if (config_load(NULL, all, tables, &rig->config, &err) < 0) {
+        fail_msg("configuration: %s", err.text);
+    }
+}
+
+static void enter_dir(struct rig *rig)
+{
+    int fd;
+
+    strcpy(rig->dir, "/tmp/berth-engines-XXXXXX");
+    assert_non_null(mkdtemp(rig->dir));
+    assert_int_equal(chdir(rig->dir), 0);
+    fd = open("model.gguf", O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+struct rig *rig_create(uint64_t seed, const char *const *environment)
+{
+    static const struct store_schema *const schemas[] = { &events_schema, &models_schema,
+                                                          &engines_schema, NULL };
+    struct rig *rig = xcalloc(1, sizeof(*rig));
+    struct store_options store = { .path = ":memory:", .schemas = schemas };
+    struct error err = { 0 };
+
+    if (!getenv("VERBOSE")) {
+        log_set_fd(-1);
+    }
+    enter_dir(rig);
+    load_config(rig, environment);
+    list_init(&rig->alive);
+    rig->drains = true;
+    rig->behaviour = (struct behaviour){ .load_ms = 70 };
+    rig->world = sim_create(seed);
+    if (store_open(rig->world, &store, &rig->store, &err) < 0) {
+        fail_msg("store: %s", err.text);
+    }
+    rig->events = events_create(rig->world, rig->store);
+    rig->models = models_create(rig->world, rig->store, rig->events);
+    assert_int_equal(models_load(rig->models, &err), 0);
+    sim_set_program(rig->world, "/bin/true", &engine_program, rig);
+    sim_set_program(rig->world, "/sim/worker", &worker_program, rig);
+    make_engines(rig);
+    rig_recover(rig);
+    return rig;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    return remove(path);
+}
+
+void rig_destroy(struct rig *rig)
+{
+    struct sim_engine *engine, *tmp;
+
+    rig->engines = engines_destroy(rig->engines);
+    list_for_each_safe (engine, tmp, &rig->alive, node) {
+        sim_process_exit(engine->process, 0, 9);
+    }
+    rig->models = models_destroy(rig->models);
+    rig->events = events_destroy(rig->events);
+    rig->store = store_close(rig->store);
+    rig->metrics = metrics_destroy(rig->metrics);
+    rig->config = config_free(rig->config);
+    rig->world = world_destroy(rig->world);
+    assert_int_equal(chdir("/"), 0);
+    nftw(rig->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    free(rig);
+}
+
+/* ---- models */
+
+static void on_model_done(void *arg, int result, int64_t id, const struct error *e)
+{
+    struct rig *rig = arg;
+
+    rig->last_result = result;
+    rig->last_id = id;
+}
+
+static bool is_done(void *arg)
+{
+    return ((struct rig *)arg)->last_result <= 0;
+}
+
+static void await_model_done(struct rig *rig)
+{
+    assert_true(sim_run_until(rig->world, is_done, rig, 10000));
+    assert_int_equal(rig->last_result, 0);
+}
+
+struct model_config *rig_model_config(const char *public_id, const char *members)
+{
+    struct validation v = validation_init();
+    struct model_config *config;
+    json_error_t why;
+    json_t *json, *more;
+
+    json = json_pack("{s:s, s:s, s:s, s:s, s:i, s:{s:i}}", "id", public_id, "name", public_id,
+                     "framework", "llama_cpp", "model_path", "model.gguf", "priority", 5,
+                     "resource_requirements", "gpu_memory", 100);
+    if (members) {
+        char *text = xasprintf("{%s}", members);
+
+        more = json_loads(text, 0, &why);
+        if (!more) {
+            fail_msg("%s: %s", text, why.text);
+        }
+        json_object_update(json, more);
+        json_decref(more);
+        free(text);
+    }
+    config = model_config_parse(json, &v);
+    if (!config) {
+        char *errors = json_dumps(v.schema_errors, 0);
+
+        fail_msg("model: %s", errors);
+    }
+    json_decref(json);
+    validation_finish(&v);
+    return config;
+}
+
+int64_t rig_add_model(struct rig *rig, const char *public_id, const char *members)
+{
+    int64_t id;
+
+    rig->last_result = 1;
+    models_add(rig->models, rig_model_config(public_id, members), MODEL_FROM_API, on_model_done,
+               rig);
+    await_model_done(rig);
+    id = rig->last_id;
+    rig_want(rig, id, true);
+    return id;
+}
+
+void rig_want(struct rig *rig, int64_t id, bool wanted)
+{
+    rig->last_result = 1;
+    models_set_wanted(rig->models, id, wanted, on_model_done, rig);
+    await_model_done(rig);
+}
+
+void rig_update_model(struct rig *rig, int64_t id, const char *public_id, const char *members)
+{
+    rig->last_result = 1;
+    models_update(rig->models, id, rig_model_config(public_id, members), on_model_done, rig);
+    await_model_done(rig);
+}
+
+void rig_remove_model(struct rig *rig, int64_t id)
+{
+    rig->last_result = 1;
+    models_remove(rig->models, id, on_model_done, rig);
+    await_model_done(rig);
+}
+
+/* ---- looking */
+
+struct wait {
+    struct rig *rig;
+    int64_t model_id;
+    enum instance_state state; /* INSTANCE_STATE_MAX_: gone */
+};
+
+static bool has_come(void *arg)
+{
+    struct wait *w = arg;
+    const struct instance *pub = engines_of_model(w->rig->engines, w->model_id);
+
+    return w->state == INSTANCE_STATE_MAX_ ? !pub : pub && pub->state == w->state;
+}
+
+static void await(struct rig *rig, int64_t model_id, enum instance_state state, uint64_t limit_ms)
+{
+    struct wait w = { rig, model_id, state };
+    const struct instance *pub;
+
+    if (sim_run_until(rig->world, has_come, &w, limit_ms)) {
+        return;
+    }
+    pub = engines_of_model(rig->engines, model_id);
+    fail_msg("the instance is %s (%s), not %s; so far: %s",
+             pub ? instance_state_name(pub->state) : "gone",
+             pub && pub->last_error ? pub->last_error : "no error",
+             state == INSTANCE_STATE_MAX_ ? "gone" : instance_state_name(state), rig->trail);
+}
+
+const struct instance *rig_await(struct rig *rig, int64_t model_id, enum instance_state state,
+                                 uint64_t limit_ms)
+{
+    await(rig, model_id, state, limit_ms);
+    return engines_of_model(rig->engines, model_id);
+}
+
+void rig_await_gone(struct rig *rig, int64_t model_id, uint64_t limit_ms)
+{
+    await(rig, model_id, INSTANCE_STATE_MAX_, limit_ms);
+}
+
+struct sim_engine *rig_engine(struct rig *rig, const char *alias)
+{
+    struct sim_engine *engine;
+
+    list_for_each (engine, &rig->alive, node) {
+        if (!engine->is_worker && str_eq(engine->alias, alias)) {
+            return engine;
+        }
+    }
+    return NULL;
+}
+
+size_t rig_count_alive(struct rig *rig, const char *alias)
+{
+    struct sim_engine *engine;
+    size_t n = 0;
+
+    list_for_each (engine, &rig->alive, node) {
+        n += !alias || str_eq(engine->alias, alias);
+    }
+    return n;
+}
+
+char *rig_metrics(struct rig *rig)
+{
+    struct buf out = BUF_INIT(1 << 20);
+
+    assert_int_equal(metrics_write(rig->metrics, &out), 0);
+    return buf_take(&out, NULL);
+}

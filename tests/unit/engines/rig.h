@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A berth without its upper rooms in a simulated world: store, events, models, metrics, engines, a
+ * directory of its own, and a simulated engine whose behaviour each test (or a dice) chooses. What
+ * must always hold is checked when a process starts.
+ */
+#pragma once
+
+#include "unit.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/sim.h"
+#include "engines/engines.h"
+
+/* How simulated engines behave when they start; copied at that moment. */
+struct behaviour {
+    uint64_t load_ms;      /* until /health answers 200 */
+    uint64_t end_after_ms; /* then it ends by itself (0: never) */
+    int end_code, end_signal;
+    bool never_ready;
+    bool ignores_term;
+    bool has_worker;        /* a second marked process that outlives it */
+    const char *last_words; /* written to the log when it ends by itself */
+};
+
+struct sim_engine {
+    struct list node;
+    struct rig *rig;
+    struct sim_process *process;
+    struct behaviour behaviour;
+    struct stream_listener *listener;
+    struct timer load, end;
+    struct list conns;
+    bool loaded, hung;
+    bool is_worker;
+    char alias[64];
+    char uuid[UUID_SIZE];
+    char log[96];
+    struct address address;
+};
+
+enum { RIG_CHANGES_MAX = 256 };
+
+struct rig {
+    struct world *world;
+    struct config *config;
+    struct store *store;
+    struct events *events;
+    struct models *models;
+    struct metrics *metrics;
+    struct engines *engines;
+    struct listener listener;
+    struct behaviour behaviour;                         /* of engines that start from now on */
+    void (*roll)(struct rig *rig, struct behaviour *b); /* instead of it, per start; may be NULL */
+    struct list alive;                                  /* struct sim_engine */
+    bool drains;      /* says at once that a draining instance is empty */
+    unsigned starts;  /* of leaders, so far */
+    char trail[4096]; /* "starting ready draining …" as told by the signal */
+    int last_result;  /* of the last change of the catalogue */
+    int64_t last_id;
+    char dir[64];
+};
+
+/* environment: option settings ("BERTH_ENGINES_START_TIMEOUT=2s"), NULL-terminated; may be NULL. */
+struct rig *rig_create(uint64_t seed, const char *const *environment);
+void rig_destroy(struct rig *rig);
+/* kill -9 of berth, and a new one: engines live on. */
+void rig_crash(struct rig *rig);
+void rig_recover(struct rig *rig);
+
+/* members: JSON members of ModelConfig that replace the usual ones ("\"retry_policy\":{…}"), or
+ * NULL. Returns the model's id; wanted at once. */
+int64_t rig_add_model(struct rig *rig, const char *public_id, const char *members);
+struct model_config *rig_model_config(const char *public_id, const char *members);
+void rig_want(struct rig *rig, int64_t id, bool wanted);
+void rig_update_model(struct rig *rig, int64_t id, const char *public_id, const char *members);
+void rig_remove_model(struct rig *rig, int64_t id);
+
+/* Virtual time passes until the model's instance is in this state; fails the test after limit_ms.
+ */
+const struct instance *rig_await(struct rig *rig, int64_t model_id, enum instance_state state,
+                                 uint64_t limit_ms);
+/* … until nothing of it is left. */
+void rig_await_gone(struct rig *rig, int64_t model_id, uint64_t limit_ms);
+struct sim_engine *rig_engine(struct rig *rig,
+                              const char *alias);           /* the leader that lives, or NULL */
+size_t rig_count_alive(struct rig *rig, const char *alias); /* workers too; NULL: of all models */
+int64_t rig_count_rows(struct rig *rig);
+/* The text of all metrics, owned by the caller. */
+char *rig_metrics(struct rig *rig);
