@@ -36,7 +36,11 @@ int access_check(const struct access *a, const struct http_exchange *x, enum rou
 int access_check_content(const struct http_exchange *x, struct error *reterr)
 {
     struct span type = http_header_get(http_exchange_head(x), "content-type");
+    struct span encoding = http_header_get(http_exchange_head(x), "content-encoding");
 
+    if (encoding.p && !span_eq_nocase(encoding, "identity")) {
+        return error_set(reterr, -EMEDIUMTYPE, "the body must be plain: no Content-Encoding");
+    }
     if (http_exchange_body(x).n == 0 || access_content_is_json(type)) {
         return 0;
     }

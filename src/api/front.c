@@ -92,9 +92,6 @@ static void refuse(struct front *f, struct http_exchange *x, enum error_shape sh
     const char *values[] = { error_kind(e->code)->name };
 
     metric_add(metrics_cell(f->metrics, &refused_metric, values), 1);
-    if (e->code == -EACCES) {
-        http_exchange_add_header(x, "WWW-Authenticate", "Bearer");
-    }
     respond_error(x, shape, e);
 }
 

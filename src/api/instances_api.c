@@ -38,7 +38,7 @@ json_t *uptime_json(struct api *api, const struct instance *inst)
     if (!inst || inst->process.pid == 0 || inst->started_wall_ms == 0) {
         return json_null();
     }
-    return json_real((double)(world_wall_ms(api->in.world) - inst->started_wall_ms) / 1000);
+    return json_integer((world_wall_ms(api->in.world) - inst->started_wall_ms) / 1000);
 }
 
 static json_t *health_result(const struct instance *inst)

@@ -39,7 +39,8 @@ struct stream_handler {
     /* The peer closed its sending side (err 0) or the connection broke (negative errno). Comes at most once; closing is still
      * the owner's. With reading off, a broken connection may be told late. */
     void (*on_end)(void *owner, int err);
-    /* Everything queued is with the kernel, after some of it had to wait. */
+    /* Everything queued is with the kernel. Comes at the end of a turn, whenever stream_queued told of some (and now and then
+     * without need); never from inside a call of the owner. */
     void (*on_drain)(void *owner);
 };
 

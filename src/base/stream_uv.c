@@ -147,7 +147,7 @@ static size_t queued(const struct stream *s)
 {
     const struct uv_conn *c = conn_of(s);
 
-    return c->out.len + c->sending.len;
+    return c->out.len + (c->sending.len > 0 ? uv_stream_get_write_queue_size(&c->h.stream) : 0);
 }
 
 static void on_shutdown(uv_shutdown_t *req, int status)
@@ -166,14 +166,14 @@ static void finish_linger(struct uv_conn *c)
     }
 }
 
-static void on_all_sent(struct uv_conn *c, bool had_waited)
+static void on_all_sent(struct uv_conn *c)
 {
     if (c->out.cap > KEEP_OUT_BYTES) {
         buf_finish(&c->out);
     }
     if (c->lingering) {
         finish_linger(c);
-    } else if (had_waited && c->base.handler && c->base.handler->on_drain) {
+    } else if (c->base.handler && c->base.handler->on_drain) {
         c->base.handler->on_drain(c->base.owner);
     }
 }
@@ -217,7 +217,7 @@ static void flush(struct uv_conn *c)
         }
         buf_consume(&c->out, (size_t)n);
     }
-    on_all_sent(c, false);
+    on_all_sent(c);
 }
 
 static void on_written(uv_write_t *req, int status)
@@ -235,7 +235,7 @@ static void on_written(uv_write_t *req, int status)
     } else if (c->out.len > 0) {
         mark_dirty(c);
     } else {
-        on_all_sent(c, true);
+        on_all_sent(c);
     }
 }
 

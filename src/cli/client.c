@@ -5,6 +5,7 @@
  * by its URL and a key.
  */
 #include <netdb.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -294,6 +295,8 @@ int cli_ask(struct cli *cli, const char *method, const char *path, json_t *body,
 
 struct streaming {
     struct client *client;
+    struct http_call *call; /* NULL once it has ended */
+    struct timer watch; /* of whether anybody still reads what we print */
     void (*on_data)(void *arg, const char *p, size_t n);
     void *arg;
     int status;
@@ -319,15 +322,33 @@ static void on_body(void *owner, const char *p, size_t n)
 
 static void on_end(void *owner)
 {
-    world_stop(((struct streaming *)owner)->client->world);
+    struct streaming *s = owner;
+
+    s->call = NULL;
+    world_stop(s->client->world);
 }
 
 static void on_fail(void *owner, const struct error *e)
 {
     struct streaming *s = owner;
 
+    s->call = NULL;
     s->error = *e;
     world_stop(s->client->world);
+}
+
+enum { WATCH_MS = 250 };
+
+static void on_watch(void *arg)
+{
+    struct streaming *s = arg;
+    struct pollfd out = { .fd = STDOUT_FILENO };
+
+    if (poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP))) {
+        world_stop(s->client->world);
+    } else {
+        timer_start(&s->watch, WATCH_MS);
+    }
 }
 
 static const struct http_call_handler stream_handler = {
@@ -367,8 +388,14 @@ int cli_stream(struct cli *cli, const char *path, const char *headers,
         return error_kind(r)->exit_code;
     }
     s.client = cli->client;
-    http_call_start(cli->client->upstream, &request, &stream_handler, &s);
+    s.call = http_call_start(cli->client->upstream, &request, &stream_handler, &s);
+    timer_init(&s.watch, cli->client->world, "stdout", on_watch, &s);
+    timer_start(&s.watch, WATCH_MS);
     world_run(cli->client->world);
+    timer_stop(&s.watch);
+    if (s.call) {
+        http_call_cancel(s.call);
+    }
     code = stream_result(cli, &s);
     buf_finish(&s.bad);
     return code;

@@ -553,10 +553,11 @@ static int scan_members(struct scanner *s, const struct scan_member *parent)
 
 int scan_object(struct span text, struct scan_member *wanted, size_t count, struct error *reterr)
 {
+    struct span t = text.p ? text : SPAN("");
     struct scanner s = {
-        .start = text.p,
-        .p = text.p,
-        .end = text.p + text.n,
+        .start = t.p,
+        .p = t.p,
+        .end = t.p + t.n,
         .wanted = wanted,
         .count = count,
         .reterr = reterr,
@@ -569,10 +570,10 @@ int scan_object(struct span text, struct scan_member *wanted, size_t count, stru
     }
     skip_blanks(&s);
     if (peek(&s) != '{') {
-        r = text.n >= 3 && memcmp(text.p, "\xEF\xBB\xBF", 3) == 0
-                ? fail(&s, "it begins with a byte order mark")
-                : error_set(reterr, s.p == s.end ? -EBADMSG : -EINVAL, "a JSON object was expected");
-        return r;
+        if (span_starts(t, "\xEF\xBB\xBF")) {
+            return fail(&s, "it begins with a byte order mark");
+        }
+        return error_set(reterr, s.p == s.end ? -EBADMSG : -EINVAL, "a JSON object was expected");
     }
     r = scan_members(&s, NULL);
     if (r < 0) {

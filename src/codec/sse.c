@@ -1,183 +1,282 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Server-sent events: finding where one ends, and writing them. */
+/* The SSE reader finds an item's end byte by byte, keeping its place between feeds; only a whole item is looked into. */
 #include "codec/sse.h"
 
-void sse_reader_init(struct sse_reader *r)
+#include <assert.h>
+
+void sse_reader_init(struct sse_reader *reader, size_t max_held)
 {
-    *r = (struct sse_reader){ .held = BUF_INIT(SSE_EVENT_MAX) };
+    *reader = (struct sse_reader){ .first_line = true };
+    buf_init(&reader->held, max_held);
+    buf_init(&reader->joined, max_held);
 }
 
-void sse_reader_finish(struct sse_reader *r)
+void sse_reader_finish(struct sse_reader *reader)
 {
-    buf_finish(&r->held);
+    buf_finish(&reader->held);
+    buf_finish(&reader->joined);
 }
 
-/* Length of the line end at p[i]; 0 when there is none, -1 when a CR is the last byte and an LF may follow. */
-static int line_end_at(const char *p, size_t n, size_t i)
+void sse_feed(struct sse_reader *reader, struct span bytes)
 {
-    if (p[i] == '\n') {
-        return 1;
+    assert(reader->fed.n == 0);
+    reader->fed = bytes;
+}
+
+static bool is_line_end(char c)
+{
+    return c == '\n' || c == '\r';
+}
+
+/* Just behind the line end at p (one byte, or CRLF), noting a CR that stands last. */
+static const char *skip_line_end(struct sse_reader *reader, const char *p, const char *end)
+{
+    bool cr = *p++ == '\r';
+
+    if (cr && p < end && *p == '\n') {
+        return p + 1;
     }
-    if (p[i] == '\r') {
-        return i + 1 == n ? -1 : p[i + 1] == '\n' ? 2 : 1;
-    }
-    return 0;
+    reader->after_cr = cr && p == end;
+    return p;
 }
 
-/* The bytes up to the end of the first event, its blank line included; 0 when it is not whole. `from`: where nothing was found before. */
-static size_t event_end(const char *p, size_t n, size_t from)
+/* Goes on through the fed bytes from where the last call stopped. Just behind the item's end, or NULL. */
+static const char *find_end(struct sse_reader *reader)
 {
-    for (size_t i = from; i < n; i++) {
-        int first, second;
+    const char *p = reader->fed.p, *end = p + reader->fed.n;
 
-        if (p[i] != '\n' && p[i] != '\r') {
-            const char *lf = memchr(p + i, '\n', n - i), *cr = memchr(p + i, '\r', lf ? (size_t)(lf - p) - i : n - i);
-            const char *next = cr ? cr : lf;
+    if (reader->after_cr && p < end) {
+        p += *p == '\n';
+        reader->after_cr = false;
+    }
+    while (p < end) {
+        bool blank, ends;
 
-            if (!next) {
-                return 0;
-            }
-            i = (size_t)(next - p);
+        if (!reader->in_line && reader->first_line) {
+            reader->comment = *p == ':';
         }
-        first = line_end_at(p, n, i);
-        if (first < 0 || i + (size_t)first >= n) {
-            return 0;
+        blank = !reader->in_line && is_line_end(*p);
+        while (p < end && !is_line_end(*p)) {
+            p++;
         }
-        second = line_end_at(p, n, i + (size_t)first);
-        if (second < 0) {
-            return 0;
+        reader->in_line = p == end;
+        if (reader->in_line) {
+            return NULL;
         }
-        if (second > 0) {
-            return i + (size_t)(first + second);
+        ends = blank || (reader->first_line && reader->comment);
+        reader->first_line = ends;
+        p = skip_line_end(reader, p, end);
+        if (ends) {
+            return p;
         }
-        i += (size_t)first - 1;
     }
-    return 0;
+    return NULL;
 }
 
-static struct span find_data(struct span raw)
+/* Another data line: the first is given as it stands, more of them are joined. */
+static void add_data(struct sse_reader *reader, struct sse_event *event, struct span line)
 {
-    while (raw.n > 0) {
-        const char *end = raw.p;
-        struct span line;
+    if (!event->data.p) {
+        event->data = line;
+        return;
+    }
+    if (reader->joined.len == 0) {
+        buf_append(&reader->joined, event->data.p, event->data.n);
+    }
+    buf_putc(&reader->joined, '\n');
+    buf_append(&reader->joined, line.p, line.n);
+    event->data = buf_span(&reader->joined);
+}
 
-        while (end < raw.p + raw.n && *end != '\n' && *end != '\r') {
-            end++;
+static void read_line(struct sse_reader *reader, struct sse_event *event, struct span line)
+{
+    struct span value = line;
+    struct span field = span_cut(&value, ':');
+
+    if (!value.p) {
+        value = (struct span){ line.p + line.n, 0 };
+    } else if (value.n > 0 && value.p[0] == ' ') {
+        value.p++;
+        value.n--;
+    }
+    if (span_eq(field, "data")) {
+        add_data(reader, event, value);
+    } else if (span_eq(field, "event")) {
+        event->name = value;
+    } else if (span_eq(field, "id")) {
+        event->id = value;
+    }
+}
+
+/* Looks into a whole item. */
+static void examine(struct sse_reader *reader, struct span raw, struct sse_event *ret)
+{
+    const char *p = raw.p, *end = p + raw.n;
+
+    *ret = (struct sse_event){ .raw = raw, .whole = true };
+    buf_clear(&reader->joined);
+    if (span_starts(raw, "\xEF\xBB\xBF")) {
+        p += 3; /* a byte order mark, which the format allows at the very front */
+    }
+    while (p < end) {
+        const char *from = p;
+
+        while (p < end && !is_line_end(*p)) {
+            p++;
         }
-        line = (struct span){ raw.p, (size_t)(end - raw.p) };
-        if (span_starts(line, "data:")) {
-            size_t skip = line.n > 5 && line.p[5] == ' ' ? 6 : 5;
-
-            return (struct span){ line.p + skip, line.n - skip };
+        if (p > from) {
+            read_line(reader, ret, (struct span){ from, (size_t)(p - from) });
         }
-        raw.n -= MIN_OF(raw.n, line.n + 1);
-        raw.p = end + 1;
+        p += p < end;
     }
-    return (struct span){ NULL, 0 };
+    if (reader->joined.overflow) {
+        *ret = (struct sse_event){ .raw = raw };
+    }
 }
 
-static void give(struct sse_event *ret, const char *p, size_t n)
+static void take_fed(struct sse_reader *reader, size_t n)
 {
-    ret->raw = (struct span){ p, n };
-    ret->data = find_data(ret->raw);
+    reader->fed.p += n;
+    reader->fed.n -= n;
 }
 
-static void advance(struct span *s, size_t n)
+/* Hands out n of the fed bytes unexamined. */
+static bool pass_fed(struct sse_reader *reader, size_t n, bool ends, struct sse_event *ret)
 {
-    s->p += n;
-    s->n -= n;
+    *ret = (struct sse_event){ .raw = { reader->fed.p, n } };
+    take_fed(reader, n);
+    reader->passing = !ends;
+    return true;
 }
 
-/* Nothing is held: events are taken straight from what was fed. */
-static int read_direct(struct sse_reader *r, struct span *fed, struct sse_event *ret)
+static bool give_held(struct sse_reader *reader)
 {
-    size_t n = event_end(fed->p, fed->n, 0);
-
-    if (n > 0) {
-        give(ret, fed->p, n);
-        advance(fed, n);
-        return 1;
-    }
-    if (fed->n >= SSE_EVENT_MAX) {
-        *ret = (struct sse_event){ .raw = *fed };
-        r->oversize = true;
-        advance(fed, fed->n);
-        return 1;
-    }
-    (void)buf_append(&r->held, fed->p, fed->n);
-    advance(fed, fed->n);
-    return 0;
+    reader->held_is_given = true;
+    return true;
 }
 
-/* Something is held: the event ends somewhere in what was fed now, or not yet. Up to 3 held bytes may belong to its line ends. */
-static int read_held(struct sse_reader *r, struct span *fed, struct sse_event *ret)
+bool sse_next(struct sse_reader *reader, struct sse_event *ret)
 {
-    size_t before = r->held.len, from = before > 4 ? before - 4 : 0, n;
+    struct sse_reader before = *reader;
+    const char *end;
+    char *to;
+    size_t n;
 
-    if (buf_append(&r->held, fed->p, fed->n) < 0) {
-        give(ret, buf_data(&r->held), r->held.len);
-        ret->data = (struct span){ NULL, 0 };
-        r->give_back = r->oversize = true;
-        return 1;
+    if (reader->held_is_given) {
+        buf_clear(&reader->held);
+        reader->held_is_given = false;
     }
-    n = event_end(buf_data(&r->held), r->held.len, from);
-    if (n == 0) {
-        advance(fed, fed->n);
+    if (reader->fed.n == 0) {
+        return false;
+    }
+    end = find_end(reader);
+    n = end ? (size_t)(end - reader->fed.p) : reader->fed.n;
+    if (reader->passing) {
+        return pass_fed(reader, n, end, ret);
+    }
+    if (end && reader->held.len == 0) {
+        examine(reader, (struct span){ reader->fed.p, n }, ret);
+        take_fed(reader, n);
+        return true;
+    }
+    to = buf_reserve(&reader->held, n);
+    if (!to) { /* too long to hold */
+        if (reader->held.len == 0) {
+            return pass_fed(reader, n, false, ret);
+        }
+        /* what is held goes first; the fed bytes are walked again by the next call */
+        reader->after_cr = before.after_cr;
+        reader->in_line = before.in_line;
+        reader->first_line = before.first_line;
+        reader->comment = before.comment;
+        reader->passing = true;
+        *ret = (struct sse_event){ .raw = buf_span(&reader->held) };
+        return give_held(reader);
+    }
+    memcpy(to, reader->fed.p, n);
+    buf_added(&reader->held, n);
+    take_fed(reader, n);
+    if (!end) {
+        return false;
+    }
+    examine(reader, buf_span(&reader->held), ret);
+    return give_held(reader);
+}
+
+bool sse_rest(struct sse_reader *reader, struct sse_event *ret)
+{
+    assert(reader->fed.n == 0);
+    if (reader->held_is_given || reader->held.len == 0) {
+        return false;
+    }
+    *ret = (struct sse_event){ .raw = buf_span(&reader->held) };
+    return give_held(reader);
+}
+
+static bool is_one_line(const char *s)
+{
+    return !strpbrk(s, "\r\n");
+}
+
+/* An append that failed is taken back. */
+static int end_write(struct buf *out, size_t before, bool overflow_before)
+{
+    if (!out->overflow) {
         return 0;
     }
-    r->held.len = n; /* the rest goes on from fed */
-    advance(fed, n - before);
-    give(ret, buf_data(&r->held), n);
-    r->give_back = true;
-    return 1;
-}
-
-/* The rest of an event too large to hold. Its end is looked for in each piece alone: a blank line cut in two is found with the next event's. */
-static int read_oversize(struct sse_reader *r, struct span *fed, struct sse_event *ret)
-{
-    size_t n = event_end(fed->p, fed->n, 0);
-
-    r->oversize = n == 0;
-    n = n ? n : fed->n;
-    *ret = (struct sse_event){ .raw = { fed->p, n } };
-    advance(fed, n);
-    return 1;
-}
-
-int sse_read(struct sse_reader *r, struct span *fed, struct sse_event *ret)
-{
-    if (r->give_back) {
-        buf_clear(&r->held);
-        r->give_back = false;
+    out->len = before;
+    out->overflow = overflow_before;
+    if (out->mem) {
+        out->mem[out->start + out->len] = '\0';
     }
-    if (fed->n == 0) {
-        return 0;
-    }
-    if (r->oversize) {
-        return read_oversize(r, fed, ret);
-    }
-    return r->held.len > 0 ? read_held(r, fed, ret) : read_direct(r, fed, ret);
+    return -EFBIG;
 }
 
-struct span sse_reader_rest(const struct sse_reader *r)
+static void write_data(struct buf *out, struct span data)
 {
-    return r->give_back ? (struct span){ "", 0 } : buf_span(&r->held);
+    const char *p = data.p, *end = p + data.n;
+
+    for (;;) {
+        const char *from = p;
+
+        while (p < end && !is_line_end(*p)) {
+            p++;
+        }
+        buf_puts(out, "data: ");
+        buf_append(out, from, (size_t)(p - from));
+        buf_putc(out, '\n');
+        if (p == end) {
+            return;
+        }
+        p += end - p > 1 && p[0] == '\r' && p[1] == '\n' ? 2 : 1;
+    }
 }
 
-void sse_write_event(struct buf *out, int64_t id, const char *event, struct span data)
+int sse_write_event(struct buf *out, const char *name, const char *id, struct span data)
 {
+    size_t before = out->len;
+    bool overflow_before = out->overflow;
+
+    assert((!name || is_one_line(name)) && (!id || is_one_line(id)));
+    out->overflow = false;
     if (id) {
-        buf_printf(out, "id: %lld\n", (long long)id);
+        buf_printf(out, "id: %s\n", id);
     }
-    if (event) {
-        buf_printf(out, "event: %s\n", event);
+    if (name) {
+        buf_printf(out, "event: %s\n", name);
     }
-    buf_puts(out, "data: ");
-    buf_append(out, data.p, data.n);
-    buf_puts(out, "\n\n");
+    write_data(out, data.p ? data : SPAN(""));
+    buf_putc(out, '\n');
+    return end_write(out, before, overflow_before);
 }
 
-void sse_write_comment(struct buf *out, const char *text)
+int sse_write_comment(struct buf *out, const char *text)
 {
+    size_t before = out->len;
+    bool overflow_before = out->overflow;
+
+    assert(is_one_line(text));
+    out->overflow = false;
     buf_printf(out, ": %s\n\n", text);
+    return end_write(out, before, overflow_before);
 }

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Server-sent events. A reader for relays, which cuts a passing stream into events without copying those that lie whole in what was fed; and
- * writers.
+ * Server-sent events, for relays: bytes are fed as they come, and come out again, all of them and in order, cut into items:
  *
- *     struct span fed = { p, n };
- *     while (sse_read(&reader, &fed, &event) > 0) { … event.raw is what to pass on, event.data what it says … }
+ *     id: 7\n  event: note\n  data: {"a":1}\n  \n      an event, up to and with its blank line
+ *     : ping\n                                         a comment line or a blank line between events
+ *     (the beginning of an event beyond max_held)      bytes that were not examined
  *
- * Lines end in LF, CRLF or CR. An event that grows beyond SSE_EVENT_MAX is handed over in pieces, with no data: pass them on unexamined.
+ * An item that lies whole in the fed bytes is not copied. The beginning of one that does not is held back until its end comes, but
+ * never more than max_held bytes: a longer event is passed on unexamined. Lines end with CR, LF or CRLF; an item that ends with
+ * CR is not held back for a LF that may follow, which then stands at the front of the next item.
+ *
+ *     sse_feed(&reader, bytes);
+ *     while (sse_next(&reader, &event)) { ... }
+ *
+ * One reader a stream; any one thread.
  */
 #pragma once
 
@@ -15,28 +22,38 @@
 #include "base/buf.h"
 #include "base/str.h"
 
-enum { SSE_EVENT_MAX = 256 * 1024 };
-
 struct sse_event {
-    struct span raw;  /* all bytes, the blank line included */
-    struct span data; /* of its first "data:" line, without the blank after the colon; absent in comments and oversize pieces */
+    struct span raw;  /* all bytes of the item, to be passed on; never empty */
+    bool whole;       /* false: unexamined, the other spans are absent */
+    struct span data; /* the payload, lines joined by LF; absent when there is no data line (a comment, a blank line) */
+    struct span name; /* of the `event:` line; absent without one */
+    struct span id;   /* of the `id:` line; absent without one */
 };
 
 struct sse_reader {
-    struct buf held; /* the beginning of an event that is not whole yet */
-    bool give_back;  /* held was handed over by the last call and goes now */
-    bool oversize;   /* in the middle of an event that is too large to hold */
+    struct buf held;    /* what came of an item before the bytes fed last */
+    struct buf joined;  /* the payload of an event with several data lines */
+    struct span fed;    /* rest of the bytes fed last; borrowed */
+    bool held_is_given; /* held was handed out and goes at the next call */
+    bool passing;       /* inside an event that is passed on unexamined */
+    bool after_cr;      /* a LF now belongs to the line end before it */
+    bool in_line;       /* not at a line's first byte */
+    bool first_line;    /* of an item */
+    bool comment;       /* the item's first line began with a colon */
 };
 
-void sse_reader_init(struct sse_reader *r);
-void sse_reader_finish(struct sse_reader *r);
+void sse_reader_init(struct sse_reader *reader, size_t max_held);
+void sse_reader_finish(struct sse_reader *reader); /* frees; also of zeroed memory */
 
-/* Takes the next event from *fed (which is cut accordingly): 1 with *ret, or 0 when the rest is held for later. Spans lie in the fed bytes or in the reader, and are
- * good until the next call. */
-int sse_read(struct sse_reader *r, struct span *fed, struct sse_event *ret);
-/* What is held when the stream ends: an unfinished event. */
-struct span sse_reader_rest(const struct sse_reader *r);
+/* The bytes must stand until sse_next returned false. Every feed is followed by that loop (assert). */
+void sse_feed(struct sse_reader *reader, struct span bytes);
+/* The next item; its spans are good until the next call on this reader. False when more bytes are needed. */
+bool sse_next(struct sse_reader *reader, struct sse_event *ret);
+/* At the stream's end: the beginning of an item that never ended, as an unexamined item. False when there is none. */
+bool sse_rest(struct sse_reader *reader, struct sse_event *ret);
 
-/* "id: …\nevent: …\ndata: …\n\n"; id 0 and event NULL are left out; data must hold no line ends (compact JSON does not). */
-void sse_write_event(struct buf *out, int64_t id, const char *event, struct span data);
-void sse_write_comment(struct buf *out, const char *text);
+/* Writers. -EFBIG when out is full (nothing was written). name and id may be NULL and hold no line end (assert); a payload with several lines
+ * (at LF, CR or CRLF) is written as several data lines. */
+int sse_write_event(struct buf *out, const char *name, const char *id, struct span data) _must_check_;
+/* ": text" and a blank line; text holds no line end (assert). */
+int sse_write_comment(struct buf *out, const char *text) _must_check_;

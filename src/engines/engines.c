@@ -26,7 +26,7 @@ static const struct option_row option_rows[] = {
       "Added to berth's own out-of-memory adjustment for engines: they are to die before berth does." },
     { "engines.parallel", OPTION_INT, "4", 1, 256, NULL, true, false,
       "Requests that an engine works on at once, unless its model says otherwise." },
-    { "engines.stable_after", OPTION_DURATION, "60s", 0, 86400000, NULL, true, false,
+    { "engines.stable_after", OPTION_DURATION, "60s", 1000, 86400000, NULL, true, false,
       "An engine that was ready for so long starts with a clean record when it fails." },
     { "engines.start_timeout", OPTION_DURATION, "300s", 100, 86400000, NULL, true, false,
       "How long an engine may load before it is given up." },

@@ -144,7 +144,8 @@ int exec_engine_main(int argc, char **argv)
         return complain(EXIT_CANNOT_RUN, "cannot give up new privileges for", o.argv[0]);
     }
     if (close_range(3, ~0u, 0) < 0) {
-        return complain(EXIT_CANNOT_RUN, "cannot close descriptors for", o.argv[0]);
+        complain(0, "cannot close descriptors for",
+                 o.argv[0]); /* ours close by themselves at exec */
     }
     execv(o.argv[0], o.argv);
     return complain(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN, "cannot run", o.argv[0]);

@@ -15,7 +15,7 @@
 
 #include "base/mem.h"
 
-enum { FIRST_LOOK_MS = 10, LONGEST_LOOK_MS = 1000 };
+enum { FIRST_LOOK_MS = 10, LONGEST_LOOK_MS = 1000, STORE_WAIT_MS = 5000 };
 
 #define BIT(state) (1u << (state))
 
@@ -307,6 +307,9 @@ static uint64_t retry_delay_ms(const struct inst *inst, const struct retry_polic
 {
     double delay_s = policy->initial_delay_s;
 
+    if (inst->failure == FAILURE_STORE) {
+        return STORE_WAIT_MS; /* not its fault, and no end of attempts: never in a hurry */
+    }
     if (inst->was_ready && inst->attempts <= 1) {
         return 0;
     }

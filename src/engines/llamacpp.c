@@ -41,7 +41,7 @@ struct parameter {
 // clang-format off
 static const struct parameter parameters[] = {
     { "ctx_size",       PARAMETER_INT,    NULL,               1, INT32_MAX },
-    { "parallel",       PARAMETER_INT,    NULL,               1, 256 },
+    { "parallel",       PARAMETER_INT,    NULL,               1, 65536 },
     { "port",           PARAMETER_INT,    NULL,               1024, 65535 },
     { "host",           PARAMETER_TEXT,   NULL,               0, 0 },
     { "binary",         PARAMETER_TEXT,   NULL,               0, 0 },
@@ -531,18 +531,18 @@ static void read_info(struct span body, unsigned *ret_slots)
 /* The cause comes first and is followed by what it led to, some of it twice. */
 enum { WORDS_LINES = 5, WORDS_LINE_MAX = 240 };
 
-/* "0.00.071.224 E srv    load_model: …": what follows the level, when the line is of level E.
- * Absent otherwise. */
-static struct span error_text(struct span line)
+/* "0.00.071.224 E srv    load_model: …": the level, and what follows it. 0 when the line has
+ * another form. */
+static char read_level(struct span line, struct span *ret_rest)
 {
     struct span rest = line;
-    struct span first = span_cut(&rest, ' ');
+    struct span time = span_cut(&rest, ' ');
 
-    if (first.n > 0 && strspn(first.p, "0123456789.") >= first.n && rest.p && rest.n > 2 &&
-        rest.p[0] == 'E' && rest.p[1] == ' ') {
-        return span_trim((struct span){ rest.p + 2, rest.n - 2 });
+    if (time.n == 0 || strspn(time.p, "0123456789.") < time.n || rest.n < 3 || rest.p[1] != ' ') {
+        return '\0';
     }
-    return (struct span){ 0 };
+    *ret_rest = span_trim((struct span){ rest.p + 2, rest.n - 2 });
+    return rest.p[0];
 }
 
 /* Words of those who do not know the format: the runtime, the linker, our own exec-engine. */
@@ -598,13 +598,14 @@ static char *last_words(struct span tail)
 
     while (tail.p) {
         struct span line = span_cut(&tail, '\n');
-        struct span words = error_text(line);
+        struct span words = { 0 };
+        char level = read_level(line, &words);
 
-        words = words.p ? words : plain_complaint(line);
-        if (words.p) {
+        if (level == 'E' || (!level && (words = plain_complaint(line)).p)) {
             keep_line(&last, words);
+        } else if (!level && span_trim(line).n) {
+            final = span_trim(line);
         }
-        final = span_trim(line).n ? span_trim(line) : final;
     }
     if (last.count == 0 && final.p) {
         keep_line(&last, final);

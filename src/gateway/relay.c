@@ -19,7 +19,7 @@
 #include "gateway/request.h"
 #include "gateway/usage.h"
 
-enum { SWEEP_MS = 1000, SMALL_SPILL = 16 * 1024 };
+enum { SWEEP_MS = 1000, SMALL_SPILL = 16 * 1024, EVENT_MAX = 256 * 1024 };
 
 enum relay_state { RELAY_WAITING, RELAY_ASKED, RELAY_ANSWERING };
 
@@ -218,28 +218,43 @@ static bool is_our_usage_event(struct span data)
            memmem(data.p, data.n, "\"usage\":", 8);
 }
 
+/* Events that stand side by side in the piece leave in one write. */
+struct run {
+    const char *p;
+    size_t n;
+};
+
+static void send_run(struct relay *r, struct run *run)
+{
+    if (run->n > 0) {
+        send_to_client(r, run->p, run->n);
+    }
+    *run = (struct run){ 0 };
+}
+
 static void relay_events(struct relay *r, const char *p, size_t n)
 {
     struct sse_event event;
-    struct span fed = { p, n }, keep = { NULL, 0 };
+    struct run run = { 0 };
 
-    /* Events that stand side by side in the piece leave in one write. */
-    while (sse_read(&r->sse, &fed, &event) > 0) {
+    sse_feed(&r->sse, (struct span){ p, n });
+    while (sse_next(&r->sse, &event)) {
+        bool within = event.raw.p >= p && event.raw.p < p + n;
+
         if (is_our_usage_event(event.data)) {
             continue;
         }
-        if (keep.p && keep.p + keep.n == event.raw.p) {
-            keep.n += event.raw.n;
-            continue;
+        if (!within || run.p + run.n != event.raw.p) {
+            send_run(r, &run);
         }
-        if (keep.n > 0) {
-            send_to_client(r, keep.p, keep.n);
+        if (within) {
+            run.p = run.n ? run.p : event.raw.p;
+            run.n += event.raw.n;
+        } else {
+            send_to_client(r, event.raw.p, event.raw.n);
         }
-        keep = event.raw;
     }
-    if (keep.n > 0) {
-        send_to_client(r, keep.p, keep.n);
-    }
+    send_run(r, &run);
 }
 
 static void on_body(void *owner, const char *p, size_t n)
@@ -263,14 +278,13 @@ static void on_end(void *owner)
 {
     struct relay *r = owner;
     struct http_exchange *x;
+    struct sse_event rest;
 
     r->call = NULL;
     observe_total(r);
     x = TAKE_PTR(r->x);
-    if (r->event_stream && r->request.added_usage) {
-        struct span rest = sse_reader_rest(&r->sse);
-
-        http_respond_write(x, rest.p, rest.n);
+    if (r->event_stream && r->request.added_usage && sse_rest(&r->sse, &rest)) {
+        http_respond_write(x, rest.raw.p, rest.raw.n);
     }
     http_respond_end(x);
     finish(r, r->status);
@@ -464,7 +478,7 @@ void relay_start(struct gateway *g, struct http_exchange *x, enum endpoint endpo
     r->model_id = model->id;
     r->counts = counts_of(g, model);
     r->began_ms = world_now_ms(g->in.world);
-    sse_reader_init(&r->sse);
+    sse_reader_init(&r->sse, EVENT_MAX);
     list_append(&g->relays, &r->node);
     if (!timer_active(&g->sweep)) {
         timer_start(&g->sweep, SWEEP_MS);

@@ -75,6 +75,7 @@ struct connection {
     uint64_t deadline_ms;
     uint64_t written, sent_mark, stall_since_ms;
     unsigned busy;                          /* callbacks that run: memory stays */
+    bool fresh;                             /* no byte has come yet */
     bool dead, reading, keep_alive, handed; /* handed: the handler knows x */
 };
 
@@ -380,13 +381,24 @@ static void default_error_body(struct span path, int status, const char *text, s
     buf_puts(out, "\"}");
 }
 
+/* The path of a request that could not be read, as far as it shows: only to choose the shape of the error. */
+static struct span visible_path(const struct buf *in)
+{
+    struct span line = buf_span(in), target;
+
+    line = span_cut(&line, '\r');
+    span_cut(&line, ' ');
+    target = line.p ? span_cut(&line, ' ') : line;
+    return span_cut(&target, '?');
+}
+
 /* Answers an error and closes. x, when there is one, is not known to the handler yet; `in` may hold
  * anything. */
 static void refuse(struct connection *c, int status, const char *text)
 {
     struct buf *b = &c->server->scratch;
     struct buf body = BUF_INIT(65536);
-    struct span path = c->x ? c->x->head.path : (struct span){ 0 };
+    struct span path = c->x ? c->x->head.path : visible_path(&c->in);
     bool to_head = c->x && span_eq(c->x->head.method, "HEAD");
 
     (c->server->options.error_body ? c->server->options.error_body
@@ -603,6 +615,7 @@ static void process(struct connection *c)
         }
         if (c->phase == PHASE_IDLE) {
             c->phase = PHASE_HEAD;
+            c->fresh = false;
             c->started_us = world_now_us(c->server->world);
             set_deadline(c, c->server->options.head_timeout_ms);
         }
@@ -647,7 +660,7 @@ static void next_request(struct connection *c)
     }
     c->phase = PHASE_IDLE;
     mark_progress(c);
-    set_deadline(c, s->options.idle_timeout_ms);
+    set_deadline(c, MIN_OF(s->options.idle_timeout_ms, s->options.write_timeout_ms / 4 + 1));
     if (c->in.len > 0 && c->busy == 0) {
         process_later(c, 0);
     } else {
@@ -745,6 +758,7 @@ static void on_accept(void *owner, struct stream *stream)
     stream_set_handler(stream, &stream_handler, c);
     set_reading(c, true);
     set_deadline(c, s->options.head_timeout_ms);
+    c->fresh = true;
     update_accepting(s);
 }
 
@@ -765,15 +779,25 @@ static void check_stall(struct connection *c)
     }
 }
 
+/* Between requests: the end of the last answer may still be under way. */
+static void check_idle(struct connection *c)
+{
+    uint64_t end = c->stall_since_ms + c->server->options.idle_timeout_ms;
+
+    if (stream_queued(c->stream) > 0) {
+        check_stall(c);
+    } else if (end > now_ms(c) && !c->fresh) {
+        c->deadline_ms = end;
+    } else {
+        close_connection_flushed(c);
+    }
+}
+
 static void on_deadline(struct connection *c)
 {
     switch (c->phase) {
     case PHASE_IDLE:
-        if (stream_queued(c->stream) > 0) {
-            check_stall(c);
-        } else {
-            close_connection_flushed(c);
-        }
+        check_idle(c);
         break;
     case PHASE_HEAD:
         refuse(c, 408, "the request head did not come in time");

@@ -273,6 +273,8 @@ static void apply(struct change *c)
     struct entry *e = find_entry(m, row->id);
     bool was_wanted = e && e->model.wanted;
 
+    /* One change of a model is in flight at a time: nothing can have taken it away meanwhile. */
+    assert(e || c->write.action == ACTION_ADD);
     publish_events(c);
     switch (c->write.action) {
     case ACTION_ADD:

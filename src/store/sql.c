@@ -104,9 +104,11 @@ static int fail(struct sql *db, int extended, struct error *reterr)
         error_set(&db->broken, code, "%s", sqlite3_errmsg(db->handle));
     }
     if (code == -ETIMEDOUT) {
-        return error_set(reterr, code, "the database query took too long");
+        error_set(reterr, code, "the database query took too long");
+    } else {
+        error_set(reterr, code, "database: %s", sqlite3_errmsg(db->handle));
     }
-    return error_set(reterr, code, "database: %s", sqlite3_errmsg(db->handle));
+    return code;
 }
 
 static int configure(struct sql *db, enum sql_mode mode, struct error *reterr)
@@ -292,6 +294,7 @@ static int start(struct sql *db, struct sql_stmt **ret, struct error *reterr, co
     if (r < 0) {
         return r;
     }
+    assert(st);
     st->busy = true;
     st->ended = false;
     db->in_use++;

@@ -58,7 +58,7 @@ struct store {
     struct worker *write_worker, *read_worker; /* NULL while closing */
     struct checkpointer checkpointer;
 
-    struct list refused; /* ops whose done comes in the next turn */
+    struct list refused; /* the queue was full: their done comes in the next turn */
     struct timer refused_timer;
     struct list late; /* ops submitted while closing */
 
@@ -362,12 +362,6 @@ static void finish_refused(void *arg)
     }
 }
 
-static void refuse(struct store *s, struct store_op *op)
-{
-    list_append(&s->refused, &op->job.node);
-    timer_start(&s->refused_timer, 0);
-}
-
 static void submit(struct store *s, struct worker *worker, struct store_op *op)
 {
     op->store = s;
@@ -376,19 +370,15 @@ static void submit(struct store *s, struct worker *worker, struct store_op *op)
         list_append(&s->late, &op->job.node);
     } else if (worker_submit(worker, &op->job) < 0) {
         set_failed(op, -EAGAIN, "too many operations wait for the database");
-        refuse(s, op);
+        list_append(&s->refused, &op->job.node);
+        timer_start(&s->refused_timer, 0);
     }
 }
 
+/* Also when the store is read-only: the refusal must not overtake what committed before. */
 void store_write(struct store *s, struct store_op *op)
 {
     op->job.run = NULL;
-    if (atomic_load(&s->read_only)) {
-        op->store = s;
-        set_read_only(op);
-        refuse(s, op);
-        return;
-    }
     submit(s, s->write_worker, op);
 }
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { Daemon, recorded } from './lib/daemon.ts';
+import { busySlots, Daemon, recorded } from './lib/daemon.ts';
 import { Raw } from './lib/http.ts';
 import { checkTraffic } from './lib/openapi.ts';
 import { until } from './lib/wait.ts';
@@ -201,7 +201,7 @@ test('a client that leaves a whole answer cancels it at the engine', async () =>
     const raw = await Raw.open(daemon.target);
     const body = JSON.stringify({ model: 'one', messages: [], scripted: { hang: true } });
     raw.send(`POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:${daemon.port}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
-    await until('the request to be at the engine', async () => (await daemon.instances('one'))[0].in_flight === 1, 5000);
+    await until('the request to be at the engine', async () => (await busySlots(instance)) === 1, 5000);
     const gone = () => recorded(record).filter((line) => line.mark === 'gone').length;
     const before_ = gone();
     raw.close();

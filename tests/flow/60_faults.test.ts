@@ -189,7 +189,7 @@ test('an engine that hangs is found by its probe, ended, restarted; the request 
 
 test('an answer that is no HTTP becomes a 502 object, and the engine is asked again afterwards', async () => {
     await daemon.up({ ...daemon.scripted('broken'), ...quickRetry });
-    for (const broken of ['two_content_lengths', 'te_and_cl', 'bare_lf', 'huge_header', 'bad_chunk', 'early_close', 'garbage', 'nothing']) {
+    for (const broken of ['two_content_lengths', 'te_and_cl', 'bare_lf', 'huge_header', 'early_close', 'garbage', 'nothing']) {
         for (const streamed of [false, true]) {
             const answer = await daemon.chat('broken', { stream: streamed, scripted: { broken } });
             assert.equal(answer.status, 502, `${broken}: ${answer.status} ${answer.text.slice(0, 200)}`);
@@ -197,9 +197,11 @@ test('an answer that is no HTTP becomes a 502 object, and the engine is asked ag
         }
         assert.equal((await daemon.chat('broken')).status, 200, `after ${broken}`);
     }
-    const short = await daemon.chat('broken', { scripted: { broken: 'short_body' } }).then((answer) => answer.status, () => 'cut');
-    assert.ok([502, 'cut'].includes(short), `a body cut short is never passed as whole: ${short}`);
-    assert.equal((await daemon.chat('broken')).status, 200);
+    for (const broken of ['short_body', 'bad_chunk']) { // after a good head: too late for a 502 perhaps, never whole
+        const short = await daemon.chat('broken', { scripted: { broken } }).then((answer) => answer.status, () => 'cut');
+        assert.ok([502, 'cut'].includes(short), `${broken} is never passed on as whole: ${short}`);
+        assert.equal((await daemon.chat('broken')).status, 200, `after ${broken}`);
+    }
     await remove('broken');
 });
 

@@ -141,6 +141,30 @@ static void crash_berth(struct history *h)
     rig_recover(rig);
 }
 
+static void on_stopped(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static bool is_true(void *arg)
+{
+    return *(bool *)arg;
+}
+
+/* SIGTERM and a new berth: in between nothing lives. */
+static void restart_berth(struct history *h)
+{
+    bool stopped = false;
+
+    engines_stop_all(h->rig->engines, on_stopped, &stopped);
+    if (!sim_run_until(h->rig->world, is_true, &stopped, 60 * 1000)) {
+        fail_msg("berth does not come to its end");
+    }
+    assert_int_equal(rig_count_alive(h->rig, NULL), 0);
+    rig_crash(h->rig);
+    rig_recover(h->rig);
+}
+
 static void hurt_engine(struct history *h, size_t i)
 {
     struct sim_engine *engine = rig_engine(h->rig, names[i]);
@@ -163,6 +187,8 @@ static void step(struct history *h)
 
     if (dice == 0) {
         crash_berth(h);
+    } else if (dice == 9 && one_in(rig, 4)) {
+        restart_berth(h);
     } else if (!h->ids[i]) {
         add(h, i);
     } else if (dice <= 2) {
@@ -243,6 +269,7 @@ static void run_history(uint64_t seed)
     struct history h = { .seed = seed, .rig = rig_create(seed, settings) };
 
     h.rig->roll = roll;
+    sim_set_latency(h.rig->world, world_random_below(h.rig->world, 30));
     for (int i = 0; i < STEPS; i++) {
         step(&h);
     }
@@ -263,7 +290,8 @@ static int tell_seed(void **state)
 static void test_histories(void **state)
 {
     uint64_t seed = test_seed("sim/engines");
-    int count = getenv("HISTORIES") ? atoi(getenv("HISTORIES")) : 1000;
+    const char *given = getenv("HISTORIES");
+    int count = given ? atoi(given) : 1000;
 
     for (int i = 0; i < count; i++) {
         current_seed = seed + (uint64_t)i;

@@ -1511,6 +1511,9 @@ static void read_arguments(int argc, char **argv)
             engine.ctx_size = atoi(value);
         } else if (flag(argv[i], "--embeddings", "--embedding")) {
             engine.embeddings = true;
+        } else if (flag(argv[i], "--version", NULL)) {
+            printf("version: scripted\n");
+            exit(0);
         }
     }
     if (engine.parallel < 1 || engine.parallel > SLOTS_MAX) {

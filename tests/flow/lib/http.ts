@@ -47,7 +47,7 @@ export function ask(target: Target, { method = 'GET', path, body, headers = {}, 
             response.on('error', fail);
             response.on('end', () => {
                 const text = Buffer.concat(parts).toString();
-                for (const observer of observers) {
+                for (const observer of target.socketPath ? [] : observers) { // an engine's socket is no door of berth's
                     observer(method, path, response.statusCode!);
                 }
                 done({ status: response.statusCode!, headers: response.headers, text, json: parsed(text) });

@@ -270,9 +270,10 @@ static void on_signal(struct sim_process *p, int signum)
 static void finish_engine(struct sim_process *p)
 {
     struct sim_engine *engine = p->user;
+    struct engine_conn *c, *tmp;
 
-    while (!list_empty(&engine->conns)) {
-        close_conn(list_first(&engine->conns, struct engine_conn, node));
+    list_for_each_safe (c, tmp, &engine->conns, node) {
+        close_conn(c);
     }
     engine->listener = stream_listener_close(engine->listener);
     timer_stop(&engine->load);

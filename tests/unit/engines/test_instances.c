@@ -652,8 +652,10 @@ static void test_store_that_takes_nothing_keeps_no_engine_down(void **state)
     rig_await(rig, id, INSTANCE_BACKOFF, 100);
     rig_await(rig, id, INSTANCE_READY, 1000);
 
-    other = rig_add_model(rig, "new", NULL); /* never without its row */
+    other = rig_add_model(rig, "new",
+                          "\"retry_policy\":{\"initial_delay\":0}"); /* never without its row */
     assert_contains(rig_await(rig, other, INSTANCE_BACKOFF, 100)->last_error, "cannot store");
+    assert_true(engines_of_model(rig->engines, other)->retry_at_ms >= now() + 1000);
     assert_int_equal(rig_count_alive(rig, "new"), 0);
     change_rows("DROP TRIGGER full_i");
     change_rows("DROP TRIGGER full_u");

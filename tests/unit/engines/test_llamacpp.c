@@ -338,6 +338,7 @@ static void test_last_words_of_others(void **state)
     }
     assert_null(words_of(""));
     assert_null(words_of("\n\n"));
+    assert_null(words_of("0.00.032.648 I srv  llama_server: listening on unix://e.sock\n"));
 }
 
 static void test_last_words_are_bounded(void **state)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Not a test: a bare server (200 bytes an answer), or a bare reverse proxy, on the room http, to be measured from outside.
+ * Not a test: a bare server (200 bytes an answer), or a bare reverse proxy, on the room http, to be
+ * measured from outside.
  *
  *   speed_server ADDRESS [UPSTREAM]
  */
@@ -27,7 +28,8 @@ static void on_head(void *owner, const struct http_head *head)
     char type[100];
 
     snprintf(type, sizeof(type), "%.*s", SPAN_ARG(http_header_get(head, "content-type")));
-    http_respond_start(r->x, head->status, type, head->framing == HTTP_LENGTH ? (int64_t)head->content_length : -1);
+    http_respond_start(r->x, head->status, type,
+                       head->framing == HTTP_LENGTH ? (int64_t)head->content_length : -1);
 }
 
 static void on_body(void *owner, const char *p, size_t n)
@@ -82,24 +84,27 @@ static void handle(void *owner, struct http_exchange *x)
     r->body = http_exchange_body(x);
     snprintf(path, sizeof(path), "%.*s", SPAN_ARG(http_exchange_head(x)->target));
     http_exchange_set_events(x, &events, r);
-    r->call = http_call_start(upstream,
-                              &(struct http_call_request){ .method = r->body.n ? "POST" : "GET",
-                                                           .path = path,
-                                                           .headers = "Content-Type: application/json\r\n",
-                                                           .body = &r->body,
-                                                           .body_parts = r->body.n > 0 },
-                              &handler, r);
+    r->call = http_call_start(
+        upstream,
+        &(struct http_call_request){ .method = r->body.n ? "POST" : "GET",
+                                     .path = path,
+                                     .headers = "Content-Type: application/json\r\n",
+                                     .body = &r->body,
+                                     .body_parts = r->body.n > 0 },
+        &handler, r);
 }
 
 int main(int argc, char **argv)
 {
     struct world *w = world_create();
-    struct http_server *s = http_server_create(w, &(struct http_server_options){ .handle = handle });
+    struct http_server *s =
+        http_server_create(w, &(struct http_server_options){ .handle = handle });
     struct error e = { 0 };
     struct address a;
 
     memset(answer, 'x', 200);
-    if (argc < 2 || address_parse(argv[1], &a, &e) < 0 || http_server_listen(s, &a, NULL, NULL, &e) < 0) {
+    if (argc < 2 || address_parse(argv[1], &a, &e) < 0 ||
+        http_server_listen(s, &a, NULL, NULL, &e) < 0) {
         fprintf(stderr, "%s\n", e.text);
         return 1;
     }
@@ -107,7 +112,8 @@ int main(int argc, char **argv)
         if (address_parse(argv[2], &a, &e) < 0) {
             return 1;
         }
-        upstream = http_upstream_create(w, &(struct http_upstream_options){ .where = a, .max_idle = 256 });
+        upstream =
+            http_upstream_create(w, &(struct http_upstream_options){ .where = a, .max_idle = 256 });
     }
     world_run(w);
     return 0;

@@ -17,7 +17,7 @@ enum { SECTOR = 512 };
 
 struct image {
     char *p;
-    size_t n;
+    size_t n, cap;
 };
 
 /* One change since the last sync: bytes at an offset, or (bytes NULL) a new length. */
@@ -72,8 +72,11 @@ static bool coin(struct crash_disk *d)
 
 static void image_resize(struct image *i, size_t n)
 {
+    if (n > i->cap) {
+        i->cap = MAX_OF(n, 2 * i->cap);
+        i->p = xrealloc(i->p, i->cap);
+    }
     if (n > i->n) {
-        i->p = xrealloc(i->p, n);
         memset(i->p + i->n, 0, n - i->n);
     }
     i->n = n;
@@ -84,6 +87,7 @@ static void image_write(struct image *i, uint64_t offset, const char *p, size_t 
     if (offset + n > i->n) {
         image_resize(i, offset + n);
     }
+    assert(i->p);
     memcpy(i->p + offset, p, n);
 }
 
@@ -138,12 +142,37 @@ static void write_torn(struct crash_disk *d, struct image *i, const struct chang
     }
 }
 
+static void apply_change(struct image *i, const struct change *c)
+{
+    if (c->bytes) {
+        image_write(i, c->offset, c->bytes, c->n);
+    } else {
+        image_resize(i, c->offset);
+    }
+}
+
+/* Everything that is pending reaches the disk. */
+static void settle(struct crash_file *f)
+{
+    const struct change *c;
+
+    if (f->fresh || !f->durable_there) {
+        image_clear(&f->durable);
+    }
+    list_for_each (c, &f->pending, node) {
+        apply_change(&f->durable, c);
+    }
+    f->durable_there = true;
+    f->fresh = false;
+    forget_pending(f);
+}
+
 /* How a file's pending changes fared, drawn once a file: nothing, a prefix, or any of them arrived.
  */
 static void arrive(struct crash_disk *d, struct crash_file *f)
 {
     unsigned manner = (unsigned)(next_random(d) % 4);
-    struct change *c;
+    const struct change *c;
 
     if (manner == 0) {
         return;
@@ -152,14 +181,12 @@ static void arrive(struct crash_disk *d, struct crash_file *f)
         if (manner == 1 && next_random(d) % 8 == 0) {
             return;
         }
-        if (!c->bytes) {
-            if (manner == 1 || coin(d)) {
-                image_resize(&f->durable, c->offset);
-            }
-        } else if (manner == 1) {
-            image_write(&f->durable, c->offset, c->bytes, c->n);
-        } else {
+        if (manner == 1) {
+            apply_change(&f->durable, c);
+        } else if (c->bytes) {
             write_torn(d, &f->durable, c);
+        } else if (coin(d)) {
+            apply_change(&f->durable, c);
         }
     }
 }
@@ -378,10 +405,7 @@ static int on_sync(sqlite3_file *base, int flags)
         h->syncs_folder = false;
         sync_folder(f->disk);
     }
-    image_copy(&f->durable, &f->now);
-    f->durable_there = true;
-    f->fresh = false;
-    forget_pending(f);
+    settle(f);
     return SQLITE_OK;
 }
 
