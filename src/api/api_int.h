@@ -48,7 +48,8 @@ void respond_schema_errors(struct http_exchange *x, json_t *errors);
 char *join_strings(const json_t *array);
 /* Now, ISO. */
 json_t *json_now(struct api *api);
-/* A string, or null for NULL. What is not UTF-8 (an engine's last words, a path) has '?' for its odd bytes. */
+/* A string, or null for NULL. What is not UTF-8 (an engine's last words, a path) has '?' for its
+ * odd bytes. */
 json_t *json_text(const char *s);
 /* Seconds since the instance's process started, or null. */
 json_t *uptime_json(struct api *api, const struct instance *inst);

@@ -120,7 +120,8 @@ void table_cell(struct table *t, const char *fmt, ...)
 void table_print(const struct table *t, FILE *out, bool color);
 struct table *table_free(struct table *t);
 
-/* Brings what was printed to its reader now; ends the program when there is none any more (a closed pipe). */
+/* Brings what was printed to its reader now; ends the program when there is none any more (a closed
+ * pipe). */
 void flush_or_end(void);
 
 /* The string member, or fallback when it is absent or null. */

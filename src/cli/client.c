@@ -296,7 +296,7 @@ int cli_ask(struct cli *cli, const char *method, const char *path, json_t *body,
 struct streaming {
     struct client *client;
     struct http_call *call; /* NULL once it has ended */
-    struct timer watch; /* of whether anybody still reads what we print */
+    struct timer watch;     /* of whether anybody still reads what we print */
     void (*on_data)(void *arg, const char *p, size_t n);
     void *arg;
     int status;

@@ -106,6 +106,19 @@ static int show(struct cli *cli)
 
 /* ---- sample ---- */
 
+static void sample_list(const char *def)
+{
+    struct span rest = span_of(def);
+
+    fputs("[", stdout);
+    while (rest.n > 0) {
+        const struct span item = span_trim(span_cut(&rest, ','));
+
+        printf("\"%.*s\"%s", SPAN_ARG(item), rest.n > 0 ? ", " : "");
+    }
+    puts("]");
+}
+
 static void sample_row(const struct option_row *row, char section[64])
 {
     const size_t n = strcspn(row->name, ".");
@@ -116,10 +129,11 @@ static void sample_row(const struct option_row *row, char section[64])
     }
     printf("#   # %s%s%s%s\n", row->help, row->words ? " One of: " : "",
            row->words ? row->words : "", row->reload ? "" : " (restart)");
+    printf("#   %s: ", row->name + n + 1);
     if (row->type == OPTION_LIST) {
-        printf("#   %s: [%s]\n", row->name + n + 1, row->def);
+        sample_list(row->def);
     } else {
-        printf("#   %s: %s\n", row->name + n + 1, row->def[0] ? row->def : "\"\"");
+        printf(row->type == OPTION_STRING ? "\"%s\"\n" : "%s\n", row->def);
     }
 }
 

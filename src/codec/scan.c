@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The scanner's two halves: `skip_*` move over one JSON thing and refuse what is not JSON; `scan_members` does the same for the
- * members of the first two levels, noting those that are wanted. Nesting is counted in a row of bits, never in C stack.
+ * The scanner's two halves: `skip_*` move over one JSON thing and refuse what is not JSON;
+ * `scan_members` does the same for the members of the first two levels, noting those that are
+ * wanted. Nesting is counted in a row of bits, never in C stack.
  */
 #include "codec/scan.h"
 
@@ -20,7 +21,8 @@ struct scanner {
     struct scan_member *wanted;
     size_t count;
     unsigned depth;
-    uint64_t objects[(SCAN_DEPTH_MAX + 63) / 64]; /* bit n: container n is an object, not an array */
+    uint64_t
+        objects[(SCAN_DEPTH_MAX + 63) / 64]; /* bit n: container n is an object, not an array */
     struct error *reterr;
 };
 
@@ -69,8 +71,9 @@ static inline const char *skip_plain(const char *p, const char *end)
     for (; end - p >= 16; p += 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
         /* compared as signed bytes, what is not ASCII is below a blank too */
-        __m128i hit = _mm_or_si128(_mm_cmplt_epi8(v, blank), _mm_or_si128(_mm_cmpeq_epi8(v, quote),
-                                                            _mm_cmpeq_epi8(v, backslash)));
+        __m128i hit =
+            _mm_or_si128(_mm_cmplt_epi8(v, blank),
+                         _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash)));
         int mask = _mm_movemask_epi8(hit);
 
         if (mask) {
@@ -157,7 +160,8 @@ static int32_t hex4(const char *p, const char *end)
     return v;
 }
 
-/* Reads the escape at p: its code point, and in *ret_len its length in the text. -1 when there is none. */
+/* Reads the escape at p: its code point, and in *ret_len its length in the text. -1 when there is
+ * none. */
 static int32_t read_escape(const char *p, const char *end, size_t *ret_len)
 {
     static const char letters[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
@@ -328,7 +332,8 @@ static int skip_key(struct scanner *s, struct raw_string *ret)
     return 0;
 }
 
-/* Behind a value: leaves the containers that end here, down to `base` deep, or goes on to the next value's first byte. */
+/* Behind a value: leaves the containers that end here, down to `base` deep, or goes on to the next
+ * value's first byte. */
 static int skip_after_value(struct scanner *s, unsigned base)
 {
     while (s->depth > base) {
@@ -412,7 +417,8 @@ static size_t put_utf8(uint32_t c, char *out)
     return 4;
 }
 
-/* Unescapes a string that was checked. out has room for as many bytes as the raw text has: none grows. */
+/* Unescapes a string that was checked. out has room for as many bytes as the raw text has: none
+ * grows. */
 static size_t unescape(struct span inside, char *out)
 {
     const char *p = inside.p, *end = inside.p + inside.n;
@@ -520,7 +526,8 @@ static int scan_one(struct scanner *s, const struct scan_member *parent)
     return r;
 }
 
-/* At the opening brace; stops just behind the closing one. Recurses once, from the top into a wanted object. */
+/* At the opening brace; stops just behind the closing one. Recurses once, from the top into a
+ * wanted object. */
 static int scan_members(struct scanner *s, const struct scan_member *parent)
 {
     int r;
@@ -606,7 +613,8 @@ struct span scan_cut(const struct scan_member *member)
     const char *p;
 
     assert(member->type != SCAN_ABSENT);
-    /* a brace stands behind every member and before every key, so that neither walk leaves the text */
+    /* a brace stands behind every member and before every key, so that neither walk leaves the text
+     */
     for (p = to; is_blank(*p); p++) {
     }
     if (*p == ',') {

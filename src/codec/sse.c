@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The SSE reader finds an item's end byte by byte, keeping its place between feeds; only a whole item is looked into. */
+/* The SSE reader finds an item's end byte by byte, keeping its place between feeds; only a whole
+ * item is looked into. */
 #include "codec/sse.h"
 
 #include <assert.h>
@@ -40,7 +41,8 @@ static const char *skip_line_end(struct sse_reader *reader, const char *p, const
     return p;
 }
 
-/* Goes on through the fed bytes from where the last call stopped. Just behind the item's end, or NULL. */
+/* Goes on through the fed bytes from where the last call stopped. Just behind the item's end, or
+ * NULL. */
 static const char *find_end(struct sse_reader *reader)
 {
     const char *p = reader->fed.p, *end = p + reader->fed.n;

@@ -2,9 +2,10 @@
 /*
  * Who listens to whom: the one place where a lower room's signal meets an upper room.
  *
- *     models  ──► engines (by itself: it stands above), dispatch, gateway
+ *     models  ──► engines, dispatch, gateway
  *     engines ──► dispatch
  *     events  ──► api (/api/events)
+ *     store   ──► events (it takes no more writes)
  *
  * Order matters: dispatch must know of a change before the gateway or a door acts on it.
  */
@@ -23,10 +24,20 @@ static void subscribe(struct daemon *d, struct notify *to, void (*fn)(void *, co
     notify_add(to, l);
 }
 
+/* Told and kept in the ring, though not stored: the store is the one that fails. */
+static void on_store_read_only(void *owner, const void *reason)
+{
+    struct daemon *d = owner;
+
+    events_emit(d->events, EVENT_STORE_READ_ONLY, "", json_pack("{s:s}", "reason", store_read_only_reason(d->store)));
+}
+
 void daemon_wire(struct daemon *d)
 {
+    subscribe(d, models_signal(d->models), engines_on_model, d->engines);
     subscribe(d, models_signal(d->models), dispatch_on_model, d->dispatch);
     subscribe(d, models_signal(d->models), gateway_on_model, d->gateway);
     subscribe(d, engines_signal(d->engines), dispatch_on_instance, d->dispatch);
     subscribe(d, events_signal(d->events), api_on_event, d->api);
+    subscribe(d, store_read_only_signal(d->store), on_store_read_only, d);
 }

@@ -183,9 +183,9 @@ void engines_reconcile_soon(struct engines *e)
     timer_start(&e->reconcile, 0);
 }
 
-static void on_model(void *owner, const void *what)
+void engines_on_model(void *engines, const void *model_change)
 {
-    engines_reconcile_soon(owner);
+    engines_reconcile_soon(engines);
 }
 
 static void on_rotate(void *arg)
@@ -249,8 +249,6 @@ struct engines *engines_create(const struct engines_options_in *in)
         &(struct worker_options){ .name = "engine-logs", .threads = 1, .max_queued = 256 });
     metrics_declare(e->metrics, engines_metrics, METRIC_MAX_);
     metrics_on_collect(e->metrics, on_collect, e);
-    e->on_model = (struct listener){ .fn = on_model, .owner = e };
-    notify_add(models_signal(e->models), &e->on_model);
     return e;
 }
 
@@ -262,7 +260,6 @@ struct engines *engines_destroy(struct engines *e)
         return NULL;
     }
     e->files = worker_destroy(e->files);
-    notify_remove(&e->on_model);
     rows_detach(e);
     timer_stop(&e->reconcile);
     timer_stop(&e->rotate);

@@ -141,6 +141,9 @@ void engines_probe(struct engines *e, int64_t model_id, http_fetch_fn done, void
  * is none. */
 char *engines_log_tail(struct engines *e, const char *uuid, size_t max_bytes);
 
+/* To be connected to the models' signal by daemon/wiring.c: what is wanted may have changed. */
+void engines_on_model(void *engines, const void *model_change);
+
 /*
  * Emits const struct instance_change * for every new instance (from and to are STARTING) and at
  * every state change, from within the turn in which it happens. What a change promises is committed

@@ -39,7 +39,6 @@ struct engines {
     char *data_id, *self_path;
     char boot_id[BOOT_ID_SIZE];
     struct notify signal;
-    struct listener on_model;
     struct list instances;  /* struct inst, in the order of their making */
     struct list row_ops;    /* struct row_op that are with the store */
     struct timer reconcile; /* 0 ms: bring instances and models together */

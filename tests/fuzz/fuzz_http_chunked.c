@@ -9,6 +9,8 @@
 
 #include "http/message.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 struct result {
     ssize_t end; /* bytes used up to the end, 0: it did not end, or the error */
     size_t n;

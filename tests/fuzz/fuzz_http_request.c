@@ -11,6 +11,8 @@
 
 #include "http/message.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 /* Gives the bytes as they grow by `step`, each time in a block of exactly that size. */
 static ssize_t parse(const uint8_t *data, size_t size, size_t step, struct http_head *head)
 {

@@ -8,6 +8,8 @@
 
 #include "http/message.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 static ssize_t parse(const uint8_t *data, size_t size, size_t step, bool to_head,
                      struct http_head *head)
 {

@@ -173,6 +173,7 @@ struct fixture *fixture_create(void)
     f->world = sim_create(1);
     load_config(f);
     build(f);
+    listen_to(&f->on_wish, models_signal(f->models), engines_on_model, f->engines);
     listen_to(&f->on_model, models_signal(f->models), dispatch_on_model, f->dispatch);
     listen_to(&f->on_instance, engines_signal(f->engines), dispatch_on_instance, f->dispatch);
     listen_to(&f->on_event, events_signal(f->events), api_on_event, f->api);
@@ -208,6 +209,7 @@ void fixture_destroy(struct fixture *f)
     assert_true(sim_run_until(f->world, is_true, &stopped, 60000));
     http_upstream_destroy(f->client);
     http_server_destroy(f->server);
+    notify_remove(&f->on_wish);
     notify_remove(&f->on_model);
     notify_remove(&f->on_instance);
     notify_remove(&f->on_event);

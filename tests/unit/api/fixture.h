@@ -28,7 +28,7 @@ struct fixture {
     struct http_server *server;
     struct access_listener tag;
     struct http_upstream *client;
-    struct listener on_event, on_instance, on_model;
+    struct listener on_wish, on_event, on_instance, on_model;
     char dir[64]; /* real and temporary, the working directory: holds model.gguf and an executable
                      "engine" */
     char *model_path;

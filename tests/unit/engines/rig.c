@@ -314,6 +314,8 @@ static void make_engines(struct rig *rig)
         .data_id = "data",
         .self_path = "/sim/berth",
     });
+    rig->on_model = (struct listener){ .fn = engines_on_model, .owner = rig->engines };
+    notify_add(models_signal(rig->models), &rig->on_model);
     rig->listener = (struct listener){ .fn = on_change, .owner = rig };
     notify_add(engines_signal(rig->engines), &rig->listener);
 }
@@ -329,6 +331,7 @@ void rig_recover(struct rig *rig)
 
 void rig_crash(struct rig *rig)
 {
+    notify_remove(&rig->on_model);
     rig->engines = engines_destroy(rig->engines);
     rig->metrics = metrics_destroy(rig->metrics);
     make_engines(rig);
@@ -400,6 +403,7 @@ void rig_destroy(struct rig *rig)
 {
     struct sim_engine *engine, *tmp;
 
+    notify_remove(&rig->on_model);
     rig->engines = engines_destroy(rig->engines);
     list_for_each_safe (engine, tmp, &rig->alive, node) {
         sim_process_exit(engine->process, 0, 9);

@@ -51,7 +51,7 @@ struct rig {
     struct models *models;
     struct metrics *metrics;
     struct engines *engines;
-    struct listener listener;
+    struct listener listener, on_model;
     struct behaviour behaviour;                         /* of engines that start from now on */
     void (*roll)(struct rig *rig, struct behaviour *b); /* instead of it, per start; may be NULL */
     struct list alive;                                  /* struct sim_engine */

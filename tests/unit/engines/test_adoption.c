@@ -136,6 +136,7 @@ static int be_berth(void)
     char setting[4200];
     const char *environment[] = { setting, NULL };
     struct store_options options = { .path = "berth.db", .schemas = schemas };
+    struct listener on_model;
     struct listener listener;
     struct berth b = { .world = world_create() };
     struct config *config;
@@ -161,6 +162,8 @@ static int be_berth(void)
                                                              .metrics = metrics,
                                                              .data_id = dir,
                                                              .self_path = self });
+    on_model = (struct listener){ .fn = engines_on_model, .owner = b.engines };
+    notify_add(models_signal(b.models), &on_model);
     listener = (struct listener){ .fn = on_change, .owner = &b };
     notify_add(engines_signal(b.engines), &listener);
     if (models_load(b.models, &err) < 0 || engines_recover(b.engines, &err) < 0) {

@@ -682,6 +682,7 @@ static void test_changed_meanwhile_is_replaced(void **state)
     int64_t id = rig_add_model(rig, "m", NULL);
 
     rig_await(rig, id, INSTANCE_READY, 1000);
+    notify_remove(&rig->on_model);
     rig->engines = engines_destroy(rig->engines);
     rig_update_model(rig, id, "m", "\"parameters\":{\"threads\":2}");
     rig_crash(rig);
