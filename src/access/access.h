@@ -44,5 +44,6 @@ struct access_listener {
 int access_check(const struct access *a, const struct http_exchange *x, enum route_scope scope,
                  struct error *reterr) _must_check_;
 /* A body must be declared as JSON: what a browser could otherwise send unasked (without a
- * preflight) is refused with -EMEDIUMTYPE, and so is a packed one. 0 for a request without a body. */
+ * preflight) is refused with -EMEDIUMTYPE, and so is a packed one. 0 for a request without a body.
+ */
 int access_check_content(const struct http_exchange *x, struct error *reterr) _must_check_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The growing buffer: doubles, slides its bytes to the front before it grows, never passes its maximum. */
+/* The growing buffer: doubles, slides its bytes to the front before it grows, never passes its
+ * maximum. */
 #include "base/buf.h"
 
 #include <assert.h>

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A growing byte buffer with a maximum set at birth. Bytes are appended at the end and consumed at the front:
+ * A growing byte buffer with a maximum set at birth. Bytes are appended at the end and consumed at
+ * the front:
  *
  *     data ──► [ consumed | len bytes that stand | free ]
  *
- * Appending beyond the maximum fails with -EFBIG, changes nothing and sets `overflow`, so that a row of appends can be checked once
- * at the end. There is always a terminating NUL after the bytes that stand (not counted), so text can be read as a C string.
+ * Appending beyond the maximum fails with -EFBIG, changes nothing and sets `overflow`, so that a
+ * row of appends can be checked once at the end. There is always a terminating NUL after the bytes
+ * that stand (not counted), so text can be read as a C string.
  */
 #pragma once
 

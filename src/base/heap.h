@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Intrusive binary min-heap. Ties must be broken by the caller's order function, so that runs repeat. */
+/* Intrusive binary min-heap. Ties must be broken by the caller's order function, so that runs
+ * repeat. */
 #pragma once
 
 #include <stdbool.h>

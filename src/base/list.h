@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Intrusive doubly linked ring. A node stands in at most one list; an initialised node may be removed twice. */
+/* Intrusive doubly linked ring. A node stands in at most one list; an initialised node may be
+ * removed twice. */
 #pragma once
 
 #include <stdbool.h>

@@ -67,7 +67,8 @@ static void put_json_member(struct buf *b, const char *key, const char *value)
     buf_putc(b, '"');
 }
 
-/* A value with blanks or control characters is quoted, so that a line stays one line and splits cleanly. */
+/* A value with blanks or control characters is quoted, so that a line stays one line and splits
+ * cleanly. */
 static void put_text_value(struct buf *b, const char *value)
 {
     bool quote = *value == '\0';

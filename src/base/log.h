@@ -2,12 +2,14 @@
 /*
  * Structured log lines on stderr, one write each:
  *
- *     2026-01-02T03:04:05.678Z info engines[recite/1f0c] ready ms=93 socket=instances/1f0c/engine.sock
+ *     2026-01-02T03:04:05.678Z info engines[recite/1f0c] ready ms=93
+ * socket=instances/1f0c/engine.sock
  *
  *     log_info("engines", inst->name, "ready", kv_int("ms", n), kv_str("socket", path));
  *
- * topic is the room, object the thing (NULL for none), text a short constant phrase; figures go into the key-value
- * pairs. As JSON (log.format: json) the same fields are members. Secrets are never given to these functions. Any thread.
+ * topic is the room, object the thing (NULL for none), text a short constant phrase; figures go
+ * into the key-value pairs. As JSON (log.format: json) the same fields are members. Secrets are
+ * never given to these functions. Any thread.
  */
 #pragma once
 
@@ -39,7 +41,7 @@ void log_write(enum log_level level, const char *topic, const char *object, cons
     do {                                                                                           \
         if (log_enabled(level)) {                                                                  \
             log_write(level, topic, object, text,                                                  \
-                      (const struct log_kv[]){ __VA_ARGS__ __VA_OPT__(, ) { 0 } });                \
+                      (const struct log_kv[]){ __VA_ARGS__ __VA_OPT__(, ){ 0 } });                 \
         }                                                                                          \
     } while (0)
 #define log_debug(topic, object, text, ...)                                                        \

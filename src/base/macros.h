@@ -4,10 +4,10 @@
 
 #include <stddef.h>
 
-#define _must_check_ __attribute__((warn_unused_result))
-#define _cleanup_(fn) __attribute__((cleanup(fn)))
+#define _must_check_        __attribute__((warn_unused_result))
+#define _cleanup_(fn)       __attribute__((cleanup(fn)))
 #define _printf_(fmt, args) __attribute__((format(printf, fmt, args)))
-#define _unused_ __attribute__((unused))
+#define _unused_            __attribute__((unused))
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * String map. Keys are copied, values are borrowed. Walking goes in the order of insertion, never in pointer or hash
- * order, so that the same history gives the same decisions.
+ * String map. Keys are copied, values are borrowed. Walking goes in the order of insertion, never
+ * in pointer or hash order, so that the same history gives the same decisions.
  */
 #pragma once
 
@@ -38,7 +38,8 @@ void *map_get_span(const struct map *m, struct span key);
 void *map_put(struct map *m, const char *key, void *value);
 void *map_remove(struct map *m, const char *key);
 
-/* map_for_each(entry, &m) { struct thing *t = entry->value; }  The current entry may be removed while walking. */
+/* map_for_each(entry, &m) { struct thing *t = entry->value; }  The current entry may be removed
+ * while walking. */
 #define map_for_each(e, m)                                                                         \
     for (struct map_entry *e = container_of((m)->order.next, struct map_entry, order),             \
                           *e##_next = container_of(e->order.next, struct map_entry, order);        \

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Memory. The x-functions abort when memory is out: they are for small sizes that we choose ourselves. A size that
- * comes from outside goes through try_malloc/try_realloc and is answered with an error.
+ * Memory. The x-functions abort when memory is out: they are for small sizes that we choose
+ * ourselves. A size that comes from outside goes through try_malloc/try_realloc and is answered
+ * with an error.
  */
 #pragma once
 

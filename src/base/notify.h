@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * How a lower room speaks upward: it owns a `struct notify`, others hang a `struct listener` on it. Every subscription is
- * made in daemon/wiring.c. Listeners run in the order in which they were added, on the loop, and may remove
- * themselves (no other) while they run.
+ * How a lower room speaks upward: it owns a `struct notify`, others hang a `struct listener` on it.
+ * Every subscription is made in daemon/wiring.c. Listeners run in the order in which they were
+ * added, on the loop, and may remove themselves (no other) while they run.
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Child processes, and processes that an earlier berth started: one watcher for both (a pidfd on the loop). A process is known by
- * its pid and start time, so that a reused pid is never taken for it.
+ * Child processes, and processes that an earlier berth started: one watcher for both (a pidfd on
+ * the loop). A process is known by its pid and start time, so that a reused pid is never taken for
+ * it.
  */
 #pragma once
 
@@ -32,11 +33,13 @@ struct spawn_spec {
     const char *const *envp; /* "NAME=value", whole environment; NULL-terminated */
 };
 
-/* Starts a child. No descriptor of ours but 0-2 reaches it (0 is /dev/null). on_exit runs once, on the loop, unless the handle
- * is destroyed before. The caller owns *ret. Errors: -ENOENT, -EACCES …, with the reason. */
+/* Starts a child. No descriptor of ours but 0-2 reaches it (0 is /dev/null). on_exit runs once, on
+ * the loop, unless the handle is destroyed before. The caller owns *ret. Errors: -ENOENT, -EACCES
+ * …, with the reason. */
 int process_spawn(struct world *w, const struct spawn_spec *spec, process_exit_fn on_exit,
                   void *owner, struct process **ret, struct error *reterr) _must_check_;
-/* Watches a process that somebody else started. -ESRCH when it is gone (or the pid is another's by now). */
+/* Watches a process that somebody else started. -ESRCH when it is gone (or the pid is another's by
+ * now). */
 int process_adopt(struct world *w, struct process_id id, process_exit_fn on_exit, void *owner,
                   struct process **ret, struct error *reterr) _must_check_;
 struct process_id process_id(const struct process *p);
@@ -45,8 +48,9 @@ int process_signal(struct process *p, int signum);
 /* Stops watching; the process lives on. Accepts NULL, returns NULL. */
 struct process *process_destroy(struct process *p);
 
-/* Calls found(arg, id, value) for each live process (not zombies, not ourselves) whose environment has `variable`
- * (value: what follows the '='). Reads /proc; about 20 us a process. Processes of other users are passed over. */
+/* Calls found(arg, id, value) for each live process (not zombies, not ourselves) whose environment
+ * has `variable` (value: what follows the '='). Reads /proc; about 20 us a process. Processes of
+ * other users are passed over. */
 typedef void (*process_found_fn)(void *arg, struct process_id id, const char *value);
 int process_scan(struct world *w, const char *variable, process_found_fn found, void *arg);
 /* Signals a process found by a scan, if it is still the same one. */

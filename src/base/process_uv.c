@@ -65,7 +65,8 @@ static int read_proc(pid_t pid, const char *file, struct buf *out)
     }
 }
 
-/* Field 22 of /proc/PID/stat, counted after the last ')' since the name may hold anything; field 3 is the state. */
+/* Field 22 of /proc/PID/stat, counted after the last ')' since the name may hold anything; field 3
+ * is the state. */
 static int read_start_time(pid_t pid, uint64_t *ret, char *ret_state)
 {
     struct buf b = BUF_INIT(8192);

@@ -10,7 +10,7 @@
 #include "base/sim_int.h"
 #include "base/str.h"
 
-#define START_US (3600ULL * 1000 * 1000)
+#define START_US      (3600ULL * 1000 * 1000)
 #define START_WALL_MS 1767225600000LL /* 2026-01-01 */
 
 static uint64_t sim_now_ms(struct world *w)
@@ -55,7 +55,8 @@ static void sim_on_signal(struct world *w, int signum, void (*fn)(void *, int), 
 {
 }
 
-/* Runs what is due now, or moves the clock to the next thing due by `until_us`. False when there is nothing left to do until then. */
+/* Runs what is due now, or moves the clock to the next thing due by `until_us`. False when there is
+ * nothing left to do until then. */
 static bool step(struct sim_world *w, uint64_t until_us)
 {
     uint64_t due;
@@ -314,7 +315,8 @@ static int sim_spawn(struct world *base, const struct spawn_spec *spec, struct p
     int r;
 
     if (!e) {
-        return error_set(reterr, -ENOENT, "cannot run %s: no such simulated program", spec->argv[0]);
+        return error_set(reterr, -ENOENT, "cannot run %s: no such simulated program",
+                         spec->argv[0]);
     }
     p = xcalloc(1, sizeof(*p));
     p->world = base;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The simulated world: a virtual clock that jumps to the next thing due, randomness from a seed, streams that are memory,
- * children that are scripted in the test, workers that run inline. The same seed gives the same run.
+ * The simulated world: a virtual clock that jumps to the next thing due, randomness from a seed,
+ * streams that are memory, children that are scripted in the test, workers that run inline. The
+ * same seed gives the same run.
  */
 #pragma once
 
@@ -14,7 +15,8 @@ struct world *sim_create(uint64_t seed); /* world_destroy ends it */
 
 /* Runs everything due within the next ms of virtual time, then stands there. */
 void sim_run_for(struct world *w, uint64_t ms);
-/* Runs until pred(arg) or until limit_ms of virtual time have passed; tells whether pred came true. */
+/* Runs until pred(arg) or until limit_ms of virtual time have passed; tells whether pred came true.
+ */
 bool sim_run_until(struct world *w, bool (*pred)(void *arg), void *arg, uint64_t limit_ms);
 /* Latency of each delivery on a simulated connection: evenly from 0 to max_ms (0 at first). */
 void sim_set_latency(struct world *w, uint64_t max_ms);
@@ -23,7 +25,8 @@ void sim_set_latency(struct world *w, uint64_t max_ms);
 struct sim_process;
 
 struct sim_program {
-    /* The child begins: p->user is the script's own. Returns negative errno to fail the spawn itself. */
+    /* The child begins: p->user is the script's own. Returns negative errno to fail the spawn
+     * itself. */
     int (*start)(struct sim_process *p, const struct spawn_spec *spec);
     /* A signal other than KILL; by default (NULL) it ends the child by that signal. */
     void (*on_signal)(struct sim_process *p, int signum);

@@ -14,7 +14,7 @@ struct sim_program_entry {
 
 struct sim_world {
     struct world base;
-    uint64_t now_us;   /* virtual, monotonic; starts at one hour so that "now - x" never wraps */
+    uint64_t now_us;    /* virtual, monotonic; starts at one hour so that "now - x" never wraps */
     uint64_t random[2]; /* xorshift128+ */
     uint64_t latency_ms;
     struct list programs, processes, listeners;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Simulated connections: two ends in memory. What one end writes stands in the other's inbox; an inbox over KERNEL_BYTES counts as
- * queued with the writer, as a full kernel buffer would. With latency, bytes come late and in pieces of random size.
+ * Simulated connections: two ends in memory. What one end writes stands in the other's inbox; an
+ * inbox over KERNEL_BYTES counts as queued with the writer, as a full kernel buffer would. With
+ * latency, bytes come late and in pieces of random size.
  */
 #include <stdlib.h>
 #include <string.h>

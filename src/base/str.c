@@ -169,7 +169,8 @@ struct unit {
     double factor;
 };
 
-/* number[unit]: the number is decimal, with at most one point; the empty unit takes the first row. */
+/* number[unit]: the number is decimal, with at most one point; the empty unit takes the first row.
+ */
 static int parse_with_unit(const char *s, const struct unit *units, size_t count, uint64_t *ret)
 {
     double v = 0, scale = 1;
@@ -204,8 +205,10 @@ static int parse_with_unit(const char *s, const struct unit *units, size_t count
 
 int str_to_duration_ms(const char *s, uint64_t *ret)
 {
-    static const struct unit units[] = { { "", 1000 },     { "ms", 1 },         { "s", 1000 },
-                                         { "m", 60000 },   { "h", 3600 * 1e3 }, { "d", 86400 * 1e3 } };
+    static const struct unit units[] = {
+        { "", 1000 },   { "ms", 1 },         { "s", 1000 },
+        { "m", 60000 }, { "h", 3600 * 1e3 }, { "d", 86400 * 1e3 }
+    };
 
     return parse_with_unit(s, units, ARRAY_SIZE(units), ret);
 }
@@ -213,10 +216,21 @@ int str_to_duration_ms(const char *s, uint64_t *ret)
 int str_to_bytes(const char *s, uint64_t *ret)
 {
     static const struct unit units[] = {
-        { "", 1 },          { "B", 1 },        { "K", 1024.0 },         { "KiB", 1024.0 },
-        { "kB", 1e3 },      { "KB", 1e3 },     { "M", 1048576.0 },      { "MiB", 1048576.0 },
-        { "MB", 1e6 },      { "G", 1073741824.0 }, { "GiB", 1073741824.0 }, { "GB", 1e9 },
-        { "T", 1099511627776.0 }, { "TiB", 1099511627776.0 }, { "TB", 1e12 },
+        { "", 1 },
+        { "B", 1 },
+        { "K", 1024.0 },
+        { "KiB", 1024.0 },
+        { "kB", 1e3 },
+        { "KB", 1e3 },
+        { "M", 1048576.0 },
+        { "MiB", 1048576.0 },
+        { "MB", 1e6 },
+        { "G", 1073741824.0 },
+        { "GiB", 1073741824.0 },
+        { "GB", 1e9 },
+        { "T", 1099511627776.0 },
+        { "TiB", 1099511627776.0 },
+        { "TB", 1e12 },
     };
 
     return parse_with_unit(s, units, ARRAY_SIZE(units), ret);

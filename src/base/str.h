@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Borrowed pieces of text (spans) and strict conversions. Nothing here allocates unless it says so. */
+/* Borrowed pieces of text (spans) and strict conversions. Nothing here allocates unless it says so.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -15,7 +16,7 @@ struct span {
 };
 
 #define SPAN(literal) ((struct span){ "" literal, sizeof(literal) - 1 })
-#define SPAN_ARG(s) (int)(s).n, (s).p /* for "%.*s" */
+#define SPAN_ARG(s)   (int)(s).n, (s).p /* for "%.*s" */
 
 static inline struct span span_of(const char *s)
 {
@@ -26,7 +27,8 @@ bool span_eq(struct span s, const char *text);
 bool span_eq_nocase(struct span s, const char *text);
 bool span_starts(struct span s, const char *prefix);
 struct span span_trim(struct span s); /* of blanks and tabs */
-/* Cuts s at the first `sep`: returns what stands before it, *s is what follows (absent when there was no sep). */
+/* Cuts s at the first `sep`: returns what stands before it, *s is what follows (absent when there
+ * was no sep). */
 struct span span_cut(struct span *s, char sep);
 /* A terminated copy, owned by the caller. */
 char *span_dup(struct span s);
@@ -56,9 +58,9 @@ void hex_encode(const void *bytes, size_t n, char *out);
 /* Compares two secrets without leaking by time where they differ. */
 bool secret_eq(const char *a, const char *b);
 
-/* Splits a command-line fragment into words: blanks separate, '...' and "..." and backslash quote as in a POSIX
- * shell, nothing is expanded or run. *ret_words is a NULL-terminated array owned by the caller (str_list_free).
- * -EINVAL for an open quote. */
+/* Splits a command-line fragment into words: blanks separate, '...' and "..." and backslash quote
+ * as in a POSIX shell, nothing is expanded or run. *ret_words is a NULL-terminated array owned by
+ * the caller (str_list_free). -EINVAL for an open quote. */
 int str_split_words(const char *s, char ***ret_words, struct error *reterr) _must_check_;
 char **str_list_free(char **list);
 void str_list_freep(char ***list);

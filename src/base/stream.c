@@ -74,7 +74,8 @@ void address_format(const struct address *a, char out[ADDRESS_TEXT_SIZE])
     } else {
         bool v6 = strchr(a->host, ':') != NULL;
 
-        snprintf(out, ADDRESS_TEXT_SIZE, "%s%s%s:%u", v6 ? "[" : "", a->host, v6 ? "]" : "", a->port);
+        snprintf(out, ADDRESS_TEXT_SIZE, "%s%s%s:%u", v6 ? "[" : "", a->host, v6 ? "]" : "",
+                 a->port);
     }
 }
 

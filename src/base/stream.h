@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Connections. One `struct stream` under server and client alike, over TCP, a unix socket, or memory in a simulated world.
+ * Connections. One `struct stream` under server and client alike, over TCP, a unix socket, or
+ * memory in a simulated world.
  *
  *   - What is written is copied and sent at the end of the turn, in one send.
  *   - A handler may do anything with the stream from inside a callback, close it included.
@@ -18,7 +19,8 @@
 struct stream;
 struct stream_listener;
 
-/* Where to listen or connect: "127.0.0.1:8080", "[::1]:8080", "localhost:8080" (127.0.0.1), ":8080" (all), "unix:PATH". */
+/* Where to listen or connect: "127.0.0.1:8080", "[::1]:8080", "localhost:8080" (127.0.0.1), ":8080"
+ * (all), "unix:PATH". */
 struct address {
     bool is_unix;
     char host[64]; /* a literal IPv4 or IPv6 address */
@@ -36,11 +38,12 @@ bool address_is_loopback(const struct address *a);
 struct stream_handler {
     /* n > 0 bytes, borrowed for the call. Comes only while reading is on. */
     void (*on_data)(void *owner, const char *p, size_t n);
-    /* The peer closed its sending side (err 0) or the connection broke (negative errno). Comes at most once; closing is still
-     * the owner's. With reading off, a broken connection may be told late. */
+    /* The peer closed its sending side (err 0) or the connection broke (negative errno). Comes at
+     * most once; closing is still the owner's. With reading off, a broken connection may be told
+     * late. */
     void (*on_end)(void *owner, int err);
-    /* Everything queued is with the kernel. Comes at the end of a turn, whenever stream_queued told of some (and now and then
-     * without need); never from inside a call of the owner. */
+    /* Everything queued is with the kernel. Comes at the end of a turn, whenever stream_queued told
+     * of some (and now and then without need); never from inside a call of the owner. */
     void (*on_drain)(void *owner);
 };
 
@@ -58,14 +61,16 @@ const struct address *stream_peer(const struct stream *s);
 
 /* At once; what is queued may be lost. Accepts NULL. */
 void stream_close(struct stream *s);
-/* Sends what is queued, for at most limit_ms, then closes. The owner lets go now, as with stream_close. */
+/* Sends what is queued, for at most limit_ms, then closes. The owner lets go now, as with
+ * stream_close. */
 void stream_close_flushed(struct stream *s, uint64_t limit_ms);
 
-/* on_stream: a new connection, owned by the callee, which must set a handler (or close it) within the call. */
+/* on_stream: a new connection, owned by the callee, which must set a handler (or close it) within
+ * the call. */
 typedef void (*stream_accept_fn)(void *owner, struct stream *s);
 
-/* Listens. A unix path that exists as a dead socket is replaced; file mode 0600. *ret_bound (may be NULL) tells the real port.
- * -EADDRINUSE, -EACCES, -EADDRNOTAVAIL with a sentence. */
+/* Listens. A unix path that exists as a dead socket is replaced; file mode 0600. *ret_bound (may be
+ * NULL) tells the real port. -EADDRINUSE, -EACCES, -EADDRNOTAVAIL with a sentence. */
 int stream_listen(struct world *w, const struct address *where, stream_accept_fn on_stream,
                   void *owner, struct stream_listener **ret, struct address *ret_bound,
                   struct error *reterr) _must_check_;
@@ -74,7 +79,8 @@ void stream_listener_pause(struct stream_listener *l, bool paused);
 /* Accepts NULL, returns NULL; a unix path is unlinked. */
 struct stream_listener *stream_listener_close(struct stream_listener *l);
 
-/* status 0: connected, and s is the caller's; else a negative errno and s is NULL. Runs once, in a later turn. */
+/* status 0: connected, and s is the caller's; else a negative errno and s is NULL. Runs once, in a
+ * later turn. */
 typedef void (*stream_connect_fn)(void *owner, struct stream *s, int status);
 
 struct stream_connecting;

@@ -3,9 +3,11 @@
  * Streams over libuv: TCP and unix sockets.
  *
  *     stream_write ──► out ──(end of turn: uv_try_write)──► kernel
- *                       └─ what the kernel did not take ──► sending ──(uv_write)──► kernel ──► on_drain
+ *                       └─ what the kernel did not take ──► sending ──(uv_write)──► kernel ──►
+ * on_drain
  *
- * A stream that its owner has let go of (handler NULL) lives on only to send its rest (lingering) and to be closed.
+ * A stream that its owner has let go of (handler NULL) lives on only to send its rest (lingering)
+ * and to be closed.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -154,7 +156,8 @@ static void on_shutdown(uv_shutdown_t *req, int status)
 {
 }
 
-/* Everything of a lingering stream is out: say so to the peer, then wait for it to close, so that the last bytes are not lost in a reset. */
+/* Everything of a lingering stream is out: say so to the peer, then wait for it to close, so that
+ * the last bytes are not lost in a reset. */
 static void finish_linger(struct uv_conn *c)
 {
     if (c->peer_done) {
@@ -533,8 +536,7 @@ static struct stream_connecting *connect_to(struct world *base, const struct add
         uv_pipe_connect(&k->req, &k->conn->h.pipe, where->path, on_connected);
     } else {
         make_sockaddr(where, &sa);
-        k->status =
-            uv_tcp_connect(&k->req, &k->conn->h.tcp, (struct sockaddr *)&sa, on_connected);
+        k->status = uv_tcp_connect(&k->req, &k->conn->h.tcp, (struct sockaddr *)&sa, on_connected);
         if (k->status < 0) {
             timer_start(&k->failed, 0);
         }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Workers: threads for what blocks (SQL, big parses, files). A job carries its own data to the thread and back; the thread
- * touches nothing else of the house. In a simulated world jobs run inline, in order, at the next turn.
+ * Workers: threads for what blocks (SQL, big parses, files). A job carries its own data to the
+ * thread and back; the thread touches nothing else of the house. In a simulated world jobs run
+ * inline, in order, at the next turn.
  */
 #pragma once
 
@@ -11,18 +12,19 @@
 #include "base/world.h"
 
 struct job {
-    struct list node;              /* the worker's while submitted, as is the next one */
+    struct list node; /* the worker's while submitted, as is the next one */
     struct worker *worker;
-    void (*run)(struct job *job);  /* on the worker's thread; may be NULL when the worker has run_batch */
+    void (*run)(
+        struct job *job); /* on the worker's thread; may be NULL when the worker has run_batch */
     void (*done)(struct job *job); /* afterwards on the loop; owns the job's memory again */
 };
 
 struct worker_options {
-    const char *name;   /* a constant: thread name, "slow turn" lines */
-    unsigned threads;   /* at least 1 */
-    size_t max_queued;  /* jobs submitted and not yet done */
-    /* Instead of each job's run: one call for everything that waits (at most max_batch), on the one thread.
-     * The list is the callee's to walk; it leaves the nodes in it. */
+    const char *name;  /* a constant: thread name, "slow turn" lines */
+    unsigned threads;  /* at least 1 */
+    size_t max_queued; /* jobs submitted and not yet done */
+    /* Instead of each job's run: one call for everything that waits (at most max_batch), on the one
+     * thread. The list is the callee's to walk; it leaves the nodes in it. */
     void (*run_batch)(struct list *jobs, void *arg);
     void *arg;
     size_t max_batch; /* 0: no limit */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The part of the world that is the same in every world: timers in a heap, posted calls in a list. */
+/* The part of the world that is the same in every world: timers in a heap, posted calls in a list.
+ */
 #include "base/world_int.h"
 
 #include <assert.h>
@@ -157,7 +158,8 @@ bool world_run_due(struct world *w, uint64_t now_ms)
     return ran;
 }
 
-void timer_init(struct timer *t, struct world *w, const char *name, void (*fn)(void *arg), void *arg)
+void timer_init(struct timer *t, struct world *w, const char *name, void (*fn)(void *arg),
+                void *arg)
 {
     *t = (struct timer){ .world = w, .fn = fn, .arg = arg, .name = name };
 }

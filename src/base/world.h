@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The world: time, timers, posted calls and randomness; with worker.h, process.h and stream.h also workers, children and
- * connections. Everything above this room gets them from a `struct world`, which is real (libuv) or simulated
- * (base/sim.h: virtual clock, seeded, nothing leaves the process), and cannot tell which.
+ * The world: time, timers, posted calls and randomness; with worker.h, process.h and stream.h also
+ * workers, children and connections. Everything above this room gets them from a `struct world`,
+ * which is real (libuv) or simulated (base/sim.h: virtual clock, seeded, nothing leaves the
+ * process), and cannot tell which.
  *
  * One loop thread. Everything here is called on it, unless a function says otherwise.
  */
@@ -19,7 +20,8 @@ struct world;
 
 /* The real world. Raises nothing, starts nothing until world_run. */
 struct world *world_create(void);
-struct world *world_destroy(struct world *w); /* after world_run returned; accepts NULL, returns NULL */
+/* After world_run returned. Accepts NULL, returns NULL. */
+struct world *world_destroy(struct world *w);
 /* Runs until world_stop. */
 void world_run(struct world *w);
 void world_stop(struct world *w);
@@ -40,10 +42,12 @@ void world_uuid(struct world *w, char out[UUID_SIZE]); /* random (version 4), lo
 /* Calls fn(arg) in the next turn, after everything posted before. */
 void world_post(struct world *w, void (*fn)(void *arg), void *arg);
 
-/* Unix signals, in the real world only (a simulated one ignores it). The handler runs on the loop, as often as the signal comes. */
+/* Unix signals, in the real world only (a simulated one ignores it). The handler runs on the loop,
+ * as often as the signal comes. */
 void world_on_signal(struct world *w, int signum, void (*fn)(void *arg, int signum), void *arg);
 
-/* A timer lies in its owner; name is a constant that shows in "slow turn" log lines. Stop it before its memory goes. */
+/* A timer lies in its owner; name is a constant that shows in "slow turn" log lines. Stop it before
+ * its memory goes. */
 struct timer {
     struct heap_node node;
     uint64_t due_ms, seq;
@@ -53,7 +57,8 @@ struct timer {
     const char *name;
 };
 
-void timer_init(struct timer *t, struct world *w, const char *name, void (*fn)(void *arg), void *arg);
+void timer_init(struct timer *t, struct world *w, const char *name, void (*fn)(void *arg),
+                void *arg);
 /* (Re)starts: fires once, delay_ms from now. */
 void timer_start(struct timer *t, uint64_t delay_ms);
 /* Also of a timer never started, or zeroed memory. */

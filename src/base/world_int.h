@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a real and a simulated world share: the timer heap, the posted calls, and the tables of what differs. */
+/* What a real and a simulated world share: the timer heap, the posted calls, and the tables of what
+ * differs. */
 #pragma once
 
 #include "base/heap.h"
@@ -110,7 +111,8 @@ void world_init(struct world *w, const struct world_ops *ops);
 void world_finish(struct world *w);
 /* When the earliest timer is due, UINT64_MAX when none. */
 uint64_t world_next_due(const struct world *w);
-/* Runs what was posted before the call, and the timers due by now_ms. Tells whether anything ran. */
+/* Runs what was posted before the call, and the timers due by now_ms. Tells whether anything ran.
+ */
 bool world_run_due(struct world *w, uint64_t now_ms);
 /* Takes a job that has run off its worker's count and calls its done. */
 void worker_finish_job(struct job *job);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The real world on libuv. A turn: poll, callbacks, flush of the streams, then posted calls and timers, flush again. A turn
- * that computed longer than SLOW_TURN_MS is logged with the name of what ran last in it.
+ * The real world on libuv. A turn: poll, callbacks, flush of the streams, then posted calls and
+ * timers, flush again. A turn that computed longer than SLOW_TURN_MS is logged with the name of
+ * what ran last in it.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -76,13 +77,15 @@ static void real_wake(struct world *base)
     }
 }
 
-/* The loop's time is that of the poll's return (or of the due calls' start): what has passed since was computing. */
+/* The loop's time is that of the poll's return (or of the due calls' start): what has passed since
+ * was computing. */
 static void watch_turn(struct uv_world *w)
 {
     uint64_t now_ms = uv_hrtime() / 1000000, began_ms = uv_now(&w->loop);
 
     if (now_ms > began_ms + SLOW_TURN_MS) {
-        log_warn("loop", w->base.last_name, "slow turn", kv_int("ms", (int64_t)(now_ms - began_ms)));
+        log_warn("loop", w->base.last_name, "slow turn",
+                 kv_int("ms", (int64_t)(now_ms - began_ms)));
     }
     w->base.last_name = "streams";
 }

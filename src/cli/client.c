@@ -57,7 +57,7 @@ static void cut_authority(struct span authority, char **ret_host, char **ret_por
 {
     const char *bracket = memchr(authority.p, ']', authority.n);
     const bool v6 = authority.n > 0 && authority.p[0] == '[' && bracket;
-    struct span host = authority, port;
+    struct span host, port;
 
     if (v6) {
         host = (struct span){ authority.p + 1, (size_t)(bracket - authority.p) - 1 };

@@ -61,7 +61,7 @@ static int define_file(struct cli *cli, const char *file, const struct stat *st,
     config = json_pack("{s:s, s:s, s:s, s:s, s:i, s:{s:I}}", "id", id, "name", id, "framework",
                        "llama_cpp", "model_path", path ? path : file, "priority", 5,
                        "resource_requirements", "gpu_memory",
-                       (json_int_t)(st->st_size / MIB + st->st_size / MIB / 5 + 64));
+                       (json_int_t)st->st_size / MIB * 6 / 5 + 64);
     code = cli_ask(cli, "POST", "/api/models/", config, &reply);
     json_decref(config);
     if (code == 0) {

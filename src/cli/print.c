@@ -162,7 +162,7 @@ void table_print(const struct table *t, FILE *out, bool color)
     for (size_t c = 0; c < t->columns; c++) {
         widths[c] = column_width(t, c);
     }
-    for (size_t i = 0; i < t->count; i++) {
+    for (size_t i = 0; i < t->count && t->columns > 0; i++) {
         const size_t column = i % t->columns;
         const bool last = column == t->columns - 1, dim = color && i < t->columns;
 

@@ -462,7 +462,7 @@ static struct scan_member *find_wanted(const struct scanner *s, struct span key,
 static struct scan_member *match_key(const struct scanner *s, const struct raw_string *key,
                                      const struct scan_member *parent)
 {
-    char plain[6 * NAME_MAX_BYTES];
+    char plain[6 * NAME_MAX_BYTES] = { 0 };
     struct span name = key->inside;
 
     if (name.n == 0 || name.n > sizeof(plain)) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Reading a configuration: the file's tree is walked once against the rows, then the environment is laid over it. Every value, defaults too, goes through the same parser,
- * so that a default that its own row would refuse is found by the first test that loads it.
+ * Reading a configuration: the file's tree is walked once against the rows, then the environment is
+ * laid over it. Every value, defaults too, goes through the same parser, so that a default that its
+ * own row would refuse is found by the first load.
  */
 #include "config/config.h"
 
@@ -19,13 +20,13 @@
 #include "base/mem.h"
 #include "codec/yaml_tree.h"
 
-enum { SOURCE_MAX = 512 };
+enum { SOURCE_MAX = 512, EXPANDED_MAX = 4 << 20 };
 
 struct value {
     const struct option_row *row;
-    char *text;   /* as given */
-    char **list;  /* OPTION_LIST */
-    int64_t num;  /* int, bool, ms, bytes */
+    char *text;  /* as given */
+    char **list; /* OPTION_LIST */
+    int64_t num; /* int, bool, ms, bytes */
     char *source;
 };
 
@@ -53,7 +54,8 @@ static int check_range(const struct option_row *row, int64_t v, struct error *re
     char range[96];
 
     if ((row->min || row->max) && (v < row->min || v > row->max)) {
-        return error_set(reterr, -EINVAL, "%s is out of range: %s", row->name, range_text(row, range));
+        return error_set(reterr, -EINVAL, "%s is out of range: %s", row->name,
+                         range_text(row, range));
     }
     return 0;
 }
@@ -110,12 +112,14 @@ static int parse_number(const struct option_row *row, const char *text, int64_t 
     switch (row->type) {
     case OPTION_INT:
         if (span_to_i64(span_of(text), ret) < 0) {
-            return error_set(reterr, -EINVAL, "%s must be a whole number, not \"%s\"", row->name, text);
+            return error_set(reterr, -EINVAL, "%s must be a whole number, not \"%s\"", row->name,
+                             text);
         }
         break;
     case OPTION_DURATION:
         if (str_to_duration_ms(text, &u) < 0) {
-            return error_set(reterr, -EINVAL, "%s must be a duration such as 300s, 5m or 250ms, not \"%s\"",
+            return error_set(reterr, -EINVAL,
+                             "%s must be a duration such as 300s, 5m or 250ms, not \"%s\"",
                              row->name, text);
         }
         *ret = (int64_t)u;
@@ -129,7 +133,8 @@ static int parse_number(const struct option_row *row, const char *text, int64_t 
         break;
     default:
         if (parse_bool(text, ret) < 0) {
-            return error_set(reterr, -EINVAL, "%s must be true or false, not \"%s\"", row->name, text);
+            return error_set(reterr, -EINVAL, "%s must be true or false, not \"%s\"", row->name,
+                             text);
         }
         return 0;
     }
@@ -146,30 +151,50 @@ static void free_value(struct value *v)
     }
 }
 
-static int set_value(struct config *c, const struct option_row *row, const char *text,
-                     const char *source, struct error *reterr)
+/* What the row makes of v->text. A list that is there already stays as it is. */
+static int parse_value(struct value *v, struct error *reterr)
 {
-    struct value *v = xcalloc(1, sizeof(*v));
-    int r = 0;
+    const struct option_row *row = v->row;
 
-    v->row = row;
-    v->text = xstrdup(text);
-    v->source = xstrdup(source);
-    if (row->type == OPTION_LIST) {
-        v->list = split_list(text);
-    } else if (row->type == OPTION_ENUM) {
-        if (!is_word_of(row->words, text)) {
-            r = error_set(reterr, -EINVAL, "%s must be one of: %s; not \"%s\"", row->name, row->words, text);
+    switch (row->type) {
+    case OPTION_STRING:
+        return 0;
+    case OPTION_LIST:
+        v->list = v->list ? v->list : split_list(v->text);
+        return 0;
+    case OPTION_ENUM:
+        if (!is_word_of(row->words, v->text)) {
+            return error_set(reterr, -EINVAL, "%s must be one of: %s; not \"%s\"", row->name,
+                             row->words, v->text);
         }
-    } else if (row->type != OPTION_STRING) {
-        r = parse_number(row, text, &v->num, reterr);
+        return 0;
+    default:
+        return parse_number(row, v->text, &v->num, reterr);
     }
+}
+
+/* Takes v over. */
+static int put_value(struct config *c, struct value *v, struct error *reterr)
+{
+    int r = parse_value(v, reterr);
+
     if (r < 0) {
         free_value(v);
         return r;
     }
-    free_value(map_put(&c->values, row->name, v));
+    free_value(map_put(&c->values, v->row->name, v));
     return 0;
+}
+
+static int set_value(struct config *c, const struct option_row *row, const char *text,
+                     const char *source, struct error *reterr)
+{
+    struct value *v = xcalloc(1, sizeof(*v));
+
+    v->row = row;
+    v->text = xstrdup(text);
+    v->source = xstrdup(source);
+    return put_value(c, v, reterr);
 }
 
 /* Rows */
@@ -210,6 +235,15 @@ static size_t edit_distance(const char *a, const char *b)
     return row[m];
 }
 
+/* The key of a full name: what stands behind the point. */
+static const char *key_of(const char *name)
+{
+    const char *point = strchr(name, '.');
+
+    return point ? point + 1 : name;
+}
+
+/* The option that was meant, or NULL: nearly the same name, or the same key in another section. */
 static const char *nearest(const struct option_table *const *tables, const char *name)
 {
     size_t best = 4;
@@ -217,11 +251,34 @@ static const char *nearest(const struct option_table *const *tables, const char 
 
     for (; *tables; tables++) {
         for (size_t i = 0; i < (*tables)->count; i++) {
-            size_t d = edit_distance(name, (*tables)->rows[i].name);
+            const char *row = (*tables)->rows[i].name;
+            size_t d = edit_distance(name, row);
+
+            d = d > 3 && str_eq(key_of(name), key_of(row)) ? 3 : d;
+            if (d < best) {
+                best = d;
+                found = row;
+            }
+        }
+    }
+    return found;
+}
+
+/* The section that was meant, or ""; borrowed from a row's name. */
+static struct span nearest_section(const struct option_table *const *tables, const char *name)
+{
+    struct span found = edit_distance(name, "models") < 3 ? SPAN("models") : SPAN("");
+    size_t best = found.n ? edit_distance(name, "models") : 3;
+
+    for (; *tables; tables++) {
+        for (size_t i = 0; i < (*tables)->count; i++) {
+            struct span rest = span_of((*tables)->rows[i].name), section = span_cut(&rest, '.');
+            _cleanup_(freep) char *text = span_dup(section);
+            size_t d = edit_distance(name, text);
 
             if (d < best) {
                 best = d;
-                found = (*tables)->rows[i].name;
+                found = section;
             }
         }
     }
@@ -256,66 +313,136 @@ static const char *env_get(const char *const *env, struct span name)
     return NULL;
 }
 
-/* Replaces ${NAME}; $$ is a dollar. */
+static bool is_env_name(struct span name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+
+        if (c != '_' && !isalpha((unsigned char)c) && (i == 0 || !isdigit((unsigned char)c))) {
+            return false;
+        }
+    }
+    return name.n > 0;
+}
+
+/* The value for the ${NAME} at s; *ret_end is its closing brace. NULL when there is none. */
+static const char *expand_one(const char *s, const char *const *env, const char **ret_end,
+                              struct error *reterr)
+{
+    const char *close = strchr(s, '}'), *value;
+    struct span name = { s + 2, close ? (size_t)(close - s) - 2 : 0 };
+
+    if (!close || !is_env_name(name)) {
+        error_set(reterr, -EINVAL,
+                  close ? "${%.*s} is not a name of the environment" : "${%.*s is not closed",
+                  MIN_OF((int)(close ? name.n : strlen(s + 2)), 60), s + 2);
+        return NULL;
+    }
+    value = env_get(env, name);
+    if (!value) {
+        error_set(reterr, -EINVAL, "the environment has no %.*s", SPAN_ARG(name));
+    } else if (!is_valid_utf8(value, strlen(value))) {
+        error_set(reterr, -EINVAL, "%.*s in the environment is not UTF-8", SPAN_ARG(name));
+        value = NULL;
+    }
+    *ret_end = close;
+    return value;
+}
+
+/* Replaces ${NAME}; $$ is a dollar; any other $ stands for itself. */
 static int expand(const char *s, const char *const *env, char **ret, struct error *reterr)
 {
-    struct buf b = BUF_INIT(1 << 20);
+    struct buf b = BUF_INIT(EXPANDED_MAX);
 
-    for (; *s; s++) {
-        const char *close = *s == '$' && s[1] == '{' ? strchr(s, '}') : NULL;
-
-        if (*s == '$' && s[1] == '$') {
-            buf_putc(&b, *s++);
-        } else if (close) {
-            struct span name = { s + 2, (size_t)(close - s) - 2 };
-            const char *value = env_get(env, name);
+    for (; *s && !b.overflow; s++) {
+        if (s[0] == '$' && s[1] == '{') {
+            const char *value = expand_one(s, env, &s, reterr);
 
             if (!value) {
                 buf_finish(&b);
-                return error_set(reterr, -EINVAL, "the environment has no %.*s", SPAN_ARG(name));
+                return -EINVAL;
             }
             buf_puts(&b, value);
-            s = close;
         } else {
             buf_putc(&b, *s);
+            s += s[0] == '$' && s[1] == '$';
         }
+    }
+    if (b.overflow) {
+        buf_finish(&b);
+        return error_set(reterr, -EINVAL, "a text is longer than %d bytes", EXPANDED_MAX);
     }
     *ret = buf_take(&b, NULL);
     return 0;
+}
+
+/* "server.listen" is BERTH_SERVER_LISTEN */
+static bool is_env_of(struct span variable, const char *option)
+{
+    static const char prefix[] = "BERTH_";
+    size_t n = sizeof(prefix) - 1;
+
+    if (!span_starts(variable, prefix) || variable.n != n + strlen(option)) {
+        return false;
+    }
+    for (size_t i = 0; option[i]; i++) {
+        char c = option[i] == '.' ? '_' : (char)toupper((unsigned char)option[i]);
+
+        if (variable.p[n + i] != c) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const struct option_row *find_row_of_env(const struct option_table *const *tables,
+                                                struct span variable)
+{
+    for (; *tables; tables++) {
+        for (size_t i = 0; i < (*tables)->count; i++) {
+            if (is_env_of(variable, (*tables)->rows[i].name)) {
+                return &(*tables)->rows[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Variables that begin with BERTH_ and are no options: an engine's mark, and what the command line
+ * reads. */
+static bool is_known_variable(const char *name)
+{
+    static const char *const known[] = { "BERTH_INSTANCE", "BERTH_DATA_DIR", "BERTH_CONFIG",
+                                         "BERTH_KEY", "BERTH_URL" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+        if (str_eq(name, known[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static int apply_environment(struct config *c, const char *const *env,
                              const struct option_table *const *tables, struct error *reterr)
 {
     for (; env && *env; env++) {
-        struct span value = span_of(*env), name = span_cut(&value, '=');
-        bool known = false;
+        struct span value = span_of(*env), variable = span_cut(&value, '=');
+        const struct option_row *row = find_row_of_env(tables, variable);
+        _cleanup_(freep) char *name = NULL;
 
-        if (!span_starts(name, "BERTH_") || !value.p) {
+        if (!span_starts(variable, "BERTH_") || !value.p) {
             continue;
         }
-        for (const struct option_table *const *t = tables; *t && !known; t++) {
-            for (size_t i = 0; i < (*t)->count && !known; i++) {
-                const struct option_row *row = &(*t)->rows[i];
-                char upper[128] = "BERTH_";
-                size_t n = 6;
-                int r;
-
-                for (const char *p = row->name; *p && n + 1 < sizeof(upper); p++) {
-                    upper[n++] = *p == '.' ? '_' : (char)toupper((unsigned char)*p);
-                }
-                known = span_eq(name, upper);
-                r = known ? set_value(c, row, value.p, upper, reterr) : 0;
-                if (r < 0) {
-                    return error_prefix(reterr, "%s: ", upper);
-                }
-            }
+        name = span_dup(variable);
+        if (row && !is_valid_utf8(value.p, value.n)) {
+            return error_set(reterr, -EINVAL, "%s: the value is not UTF-8", name);
         }
-        if (!known && !span_eq(name, "BERTH_INSTANCE") && !span_eq(name, "BERTH_DATA_DIR") &&
-            !span_eq(name, "BERTH_CONFIG") && !span_eq(name, "BERTH_KEY") && !span_eq(name, "BERTH_URL")) {
-            _cleanup_(freep) char *text = span_dup(name);
-
-            log_warn("config", text, "no option has this name, ignoring");
+        if (row && set_value(c, row, value.p, name, reterr) < 0) {
+            return error_prefix(reterr, "%s: ", name);
+        }
+        if (!row && !is_known_variable(name)) {
+            log_warn("config", name, "no option has this name, ignoring");
         }
     }
     return 0;
@@ -355,53 +482,69 @@ static char *scalar_text(const json_t *j)
     }
 }
 
-static int list_text(const json_t *array, char **ret, struct error *reterr)
+/* A scalar for this row, expanded; owned by the caller. */
+static int read_text(struct file *f, const struct option_row *row, const json_t *j, char **ret,
+                     struct error *reterr)
 {
-    struct buf b = BUF_INIT(1 << 20);
+    bool number =
+        row->type == OPTION_INT || row->type == OPTION_DURATION || row->type == OPTION_BYTES;
+    _cleanup_(freep) char *raw = json_is_null(j) ? xstrdup("") : scalar_text(j);
+
+    if (!raw) {
+        return error_set(reterr, -EINVAL, "%s must be a plain value", row->name);
+    }
+    if (json_is_real(j) && !number) {
+        return error_set(reterr, -EINVAL, "%s must be text: put the number in quotes", row->name);
+    }
+    return expand(raw, f->env, ret, reterr);
+}
+
+/* A list as it stands in the file: its items are not split again. */
+static int read_list(struct file *f, struct value *v, const json_t *array, struct error *reterr)
+{
+    struct buf joined = BUF_INIT(EXPANDED_MAX);
     size_t i;
     json_t *item;
+    int r = 0;
 
+    v->list = xcalloc(json_array_size(array) + 1, sizeof(char *));
     json_array_foreach(array, i, item)
     {
-        _cleanup_(freep) char *text = scalar_text(item);
-
-        if (!text) {
-            buf_finish(&b);
-            return error_set(reterr, -EINVAL, "a list must hold plain values");
+        r = read_text(f, v->row, item, &v->list[i], reterr);
+        if (r < 0) {
+            break;
         }
-        buf_printf(&b, "%s%s", i ? "," : "", text);
+        buf_printf(&joined, "%s%s", i ? "," : "", v->list[i]);
     }
-    *ret = buf_take(&b, NULL);
-    return 0;
+    v->text = buf_take(&joined, NULL);
+    return r;
 }
 
 static int set_from_file(struct file *f, const char *name, const json_t *j, struct error *reterr)
 {
     const struct option_row *row = find_row(f->tables, name);
-    _cleanup_(freep) char *raw = NULL, *text = NULL;
-    char source[SOURCE_MAX];
-    int r = 0;
+    struct value *v;
+    int r;
 
     if (!row) {
         const char *meant = nearest(f->tables, name);
 
-        return error_set(reterr, -EINVAL, "there is no option '%s'%s%s%s", name,
+        return error_set(reterr, -EINVAL, "there is no option '%.200s'%s%s%s", name,
                          meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
     }
+    v = xcalloc(1, sizeof(*v));
+    v->row = row;
+    v->source = xasprintf("%.*s:%d", SOURCE_MAX, f->name, yaml_line(&f->doc, name));
     if (json_is_array(j) && row->type == OPTION_LIST) {
-        r = list_text(j, &raw, reterr);
+        r = read_list(f, v, j, reterr);
     } else {
-        raw = json_is_null(j) ? xstrdup("") : scalar_text(j);
+        r = read_text(f, row, j, &v->text, reterr);
     }
-    if (r == 0 && !raw) {
-        r = error_set(reterr, -EINVAL, "%s must be a plain value", name);
-    }
-    r = r < 0 ? r : expand(raw, f->env, &text, reterr);
     if (r < 0) {
+        free_value(v);
         return r;
     }
-    snprintf(source, sizeof(source), "%s:%d", f->name, yaml_line(&f->doc, name));
-    return set_value(f->config, row, text, source, reterr);
+    return put_value(f->config, v, reterr);
 }
 
 static int read_section(struct file *f, const char *section, json_t *object, struct error *reterr)
@@ -429,27 +572,43 @@ static int read_section(struct file *f, const char *section, json_t *object, str
     return 0;
 }
 
-/* ${ENV} in every string of the tree. */
-static int expand_tree(struct file *f, json_t *j, struct error *reterr)
+static int expand_tree(struct file *f, struct buf *path, json_t *j, struct error *reterr);
+
+/* The same of one member or item, which stands one step further down. */
+static int expand_step(struct file *f, struct buf *path, const char *step, json_t *j,
+                       struct error *reterr)
 {
+    struct buf below = BUF_INIT(path->max);
+    int r;
+
+    buf_printf(&below, "%s.%s", buf_data(path), step);
+    r = expand_tree(f, &below, j, reterr);
+    buf_finish(&below);
+    return r;
+}
+
+/* ${ENV} in every string of the tree at path. */
+static int expand_tree(struct file *f, struct buf *path, json_t *j, struct error *reterr)
+{
+    _cleanup_(freep) char *text = NULL;
+    char step[24];
     const char *key;
     json_t *value;
     size_t i;
     int r = 0;
 
     if (json_is_string(j)) {
-        _cleanup_(freep) char *text = NULL;
-
         r = expand(json_string_value(j), f->env, &text, reterr);
-        return r < 0 ? r : json_string_set(j, text);
+        return r < 0 ? at_line(f, buf_data(path), reterr) : json_string_set(j, text);
     }
     json_array_foreach(j, i, value)
     {
-        r = r < 0 ? r : expand_tree(f, value, reterr);
+        snprintf(step, sizeof(step), "%zu", i);
+        r = r < 0 ? r : expand_step(f, path, step, value, reterr);
     }
     json_object_foreach(j, key, value)
     {
-        r = r < 0 ? r : expand_tree(f, value, reterr);
+        r = r < 0 ? r : expand_step(f, path, key, value, reterr);
     }
     return r;
 }
@@ -457,8 +616,10 @@ static int expand_tree(struct file *f, json_t *j, struct error *reterr)
 static int read_models(struct file *f, json_t *models, struct error *reterr)
 {
     struct config *c = f->config;
+    struct buf top = BUF_INIT(YAML_SIZE_MAX);
     json_t *model;
     size_t i;
+    int r;
 
     if (json_is_null(models)) {
         return 0;
@@ -474,9 +635,12 @@ static int read_models(struct file *f, json_t *models, struct error *reterr)
 
         snprintf(path, sizeof(path), "models.%zu", i);
         c->model_lines[i] = yaml_line(&f->doc, path);
-        if (expand_tree(f, model, reterr) < 0) {
-            return at_line(f, path, reterr);
-        }
+    }
+    buf_puts(&top, "models");
+    r = expand_tree(f, &top, models, reterr);
+    buf_finish(&top);
+    if (r < 0) {
+        return r;
     }
     json_decref(c->models);
     c->models = json_incref(models);
@@ -493,7 +657,7 @@ static int read_root(struct file *f, struct error *reterr)
         return 0;
     }
     if (!json_is_object(f->doc.root)) {
-        return error_set(reterr, -EINVAL, "%s: the file must hold sections", f->name);
+        return error_set(reterr, -EINVAL, "%s:1: the file must hold sections", f->name);
     }
     json_object_foreach(f->doc.root, key, value)
     {
@@ -502,7 +666,10 @@ static int read_root(struct file *f, struct error *reterr)
         } else if (is_section(f->tables, key)) {
             r = read_section(f, key, value, reterr);
         } else {
-            error_set(reterr, -EINVAL, "there is no section '%s'", key);
+            struct span meant = nearest_section(f->tables, key);
+
+            error_set(reterr, -EINVAL, "there is no section '%.100s'%s%.*s%s", key,
+                      meant.n ? "; did you mean '" : "", SPAN_ARG(meant), meant.n ? "'?" : "");
             r = at_line(f, key, reterr);
         }
         if (r < 0) {
@@ -566,6 +733,9 @@ int config_load(const char *path, const char *const *environ_,
     for (const struct option_table *const *t = tables; *t; t++) {
         for (size_t i = 0; i < (*t)->count && r == 0; i++) {
             r = set_value(c, &(*t)->rows[i], (*t)->rows[i].def, "default", reterr);
+            if (r < 0) {
+                error_prefix(reterr, "default: ");
+            }
         }
     }
     if (r == 0 && path) {
@@ -701,6 +871,21 @@ static json_t *shown(const struct value *v)
     }
 }
 
+static bool same(const struct value *a, const struct value *b)
+{
+    if (a->row->type == OPTION_STRING || a->row->type == OPTION_ENUM) {
+        return str_eq(a->text, b->text);
+    }
+    if (a->row->type != OPTION_LIST) {
+        return a->num == b->num; /* 300s is 5m */
+    }
+    for (size_t i = 0;; i++) {
+        if (!str_eq_opt(a->list[i], b->list[i]) || !a->list[i]) {
+            return a->list[i] == b->list[i];
+        }
+    }
+}
+
 json_t *config_diff(const struct config *a, const struct config *b)
 {
     json_t *out = json_array();
@@ -709,9 +894,10 @@ json_t *config_diff(const struct config *a, const struct config *b)
     {
         const struct value *to = e->value, *from = map_get(&a->values, e->key);
 
-        if (from && !str_eq(from->text, to->text)) {
-            json_array_append_new(out, json_pack("{s:s, s:o, s:o, s:b}", "name", e->key, "from", shown(from),
-                                                 "to", shown(to), "restart_required", !to->row->reload));
+        if (from && !same(from, to)) {
+            json_array_append_new(out, json_pack("{s:s, s:o, s:o, s:b}", "name", e->key, "from",
+                                                 shown(from), "to", shown(to), "restart_required",
+                                                 !to->row->reload));
         }
     }
     return out;

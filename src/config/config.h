@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Configuration: every option is one row of a table that its room owns. A value comes, later ones winning, from the row's default, the YAML
- * file (`section: {key: value}`), the environment (BERTH_SECTION_KEY); ${NAME} in the file is replaced from the environment ($$ is a dollar,
- * an unset name is an error with its line). A loaded configuration is whole and checked, or there is none.
+ * Configuration: every option is one row of a table that its room owns. A value comes, later ones
+ * winning, from the row's default, the YAML file (`section: {key: value}`), the environment
+ * (BERTH_SECTION_KEY); ${NAME} in the file is replaced from the environment ($$ is a dollar, an
+ * unset name is an error with its line). A loaded configuration is whole and checked, or there is
+ * none.
  */
 #pragma once
 
@@ -12,17 +14,27 @@
 
 #include "base/error.h"
 
-enum option_type { OPTION_STRING, OPTION_INT, OPTION_BOOL, OPTION_DURATION, OPTION_BYTES, OPTION_LIST /* of strings */, OPTION_ENUM, OPTION_TYPE_MAX_ };
+enum option_type {
+    OPTION_STRING,
+    OPTION_INT,
+    OPTION_BOOL,
+    OPTION_DURATION,
+    OPTION_BYTES,
+    OPTION_LIST /* of strings */,
+    OPTION_ENUM,
+    OPTION_TYPE_MAX_
+};
 
 struct option_row {
     const char *name; /* "server.listen": section.key, snake_case */
     enum option_type type;
-    const char *def;  /* as it would be written in the file; a list is separated by commas; "" is an empty string or list */
+    const char *def;  /* as it would be written in the file; a list is separated by commas; "" is an
+                         empty string or list */
     int64_t min, max; /* of ints, durations (ms), bytes; both 0: no range */
     const char *words; /* of an enum: "auto on off" */
-    bool reload;      /* a change takes effect without a restart */
-    bool secret;      /* never shown */
-    const char *help; /* one sentence */
+    bool reload;       /* a change takes effect without a restart */
+    bool secret;       /* never shown */
+    const char *help;  /* one sentence */
 };
 
 struct option_table {
@@ -32,10 +44,11 @@ struct option_table {
 
 struct config;
 
-/* path NULL: no file. tables: NULL-terminated array of pointers. environ_: "NAME=value" strings. Errors say file, line and key. Unknown keys are errors
- * (with the nearest known name). */
-int config_load(const char *path, const char *const *environ_, const struct option_table *const *tables,
-                struct config **ret, struct error *reterr) _must_check_;
+/* path NULL: no file. tables: NULL-terminated array of pointers. environ_: "NAME=value" strings.
+ * Errors say file, line and key. Unknown keys are errors (with the nearest known name). */
+int config_load(const char *path, const char *const *environ_,
+                const struct option_table *const *tables, struct config **ret,
+                struct error *reterr) _must_check_;
 struct config *config_free(struct config *c);
 
 /* By full name; asking for an unknown option or the wrong type is a bug (assert). */
@@ -48,13 +61,15 @@ uint64_t config_bytes(const struct config *c, const char *name);
 const char *const *config_list(const struct config *c, const char *name);
 /* Where the value came from: "default", "FILE:LINE", "BERTH_SERVER_LISTEN". */
 const char *config_source(const struct config *c, const char *name);
-/* The `models:` list of the file as a JSON array (empty when there is none), with the line of each in *ret_lines when wanted. Borrowed. */
+/* The `models:` list of the file as a JSON array (empty when there is none), with the line of each
+ * in *ret_lines when wanted. Borrowed. */
 json_t *config_models(const struct config *c);
 int config_model_line(const struct config *c, size_t index);
 /* The file's absolute path, or NULL. */
 const char *config_path(const struct config *c);
 
-/* Names of the options whose values differ; those whose row says reload=false are marked. Caller owns the array: [{name, from, to, restart_required}] */
+/* Names of the options whose values differ; those whose row says reload=false are marked. Caller
+ * owns the array: [{name, from, to, restart_required}] */
 json_t *config_diff(const struct config *a, const struct config *b);
 /* All values as {section: {key: value}}, secrets as "***". */
 json_t *config_to_json(const struct config *c);

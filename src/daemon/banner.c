@@ -33,8 +33,8 @@ static void say_ready(struct daemon *d, const struct model *model)
            "  curl -N %s/v1/chat/completions -H 'Content-Type: application/json' %s\\\n"
            "    -d '{\"model\": \"%s\", \"stream\": true, \"messages\": [{\"role\": \"user\", "
            "\"content\": \"Hello\"}]}'\n\n",
-           url, model->config->id, url, d->new_key ? "-H \"Authorization: Bearer $BERTH_KEY\" " : "",
-           model->config->id);
+           url, model->config->id, url,
+           d->new_key ? "-H \"Authorization: Bearer $BERTH_KEY\" " : "", model->config->id);
     fflush(stdout);
     banner_stop(d);
 }
@@ -62,7 +62,8 @@ static void on_instance(void *owner, const void *what)
     }
 }
 
-/* A model that the store or the file wants up; the file's are not yet in the catalogue at the first start. */
+/* A model that the store or the file wants up; the file's are not yet in the catalogue at the first
+ * start. */
 static const char *first_wanted(const struct daemon *d)
 {
     const struct model *m;
@@ -96,7 +97,8 @@ void banner_start(struct daemon *d)
     if (first) {
         printf("Starting model '%s' …\n", first);
     } else {
-        printf("No model is to be started. Define one in the configuration file or with POST %s/api/models/,\n"
+        printf("No model is to be started. Define one in the configuration file or with POST "
+               "%s/api/models/,\n"
                "then start it with `berth load ID`.\n",
                url);
     }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The life of the daemon: configuration → data directory (locked) → store → rooms, lower ones first → recovery of what an earlier berth
- * left → listening → the loop. SIGTERM or SIGINT drains: no new connections, accepted requests end, engines stop; asked twice, it does not wait for
- * requests; asked three times, it leaves the engines to the next berth. SIGHUP reads the configuration anew.
+ * The life of the daemon: configuration → data directory (locked) → store → rooms, lower ones first
+ * → recovery of what an earlier berth left → listening → the loop. SIGTERM or SIGINT drains: no new
+ * connections, accepted requests end, engines stop; asked twice, it does not wait for requests;
+ * asked three times, it leaves the engines to the next berth. SIGHUP reads the configuration anew.
  */
 #include "daemon/daemon.h"
 
@@ -26,7 +27,8 @@ static int complain(const struct error *e)
     return error_kind(e->code)->exit_code;
 }
 
-/* Two descriptors a client (its own and the engine's), and a reserve for engines, store and admin. */
+/* Two descriptors a client (its own and the engine's), and a reserve for engines, store and admin.
+ */
 static size_t connection_cap(const struct config *config)
 {
     size_t cap = (size_t)config_int(config, "server.max_connections");
@@ -38,7 +40,8 @@ static size_t connection_cap(const struct config *config)
     files.rlim_cur = files.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &files);
     if (files.rlim_max < 2 * cap + RESERVED_FILES) {
-        size_t lower = files.rlim_max > RESERVED_FILES + 32 ? (files.rlim_max - RESERVED_FILES) / 2 : 16;
+        size_t lower =
+            files.rlim_max > RESERVED_FILES + 32 ? (files.rlim_max - RESERVED_FILES) / 2 : 16;
 
         log_warn("daemon", NULL, "fewer connections, since few files may be open",
                  kv_int("connections", (int64_t)lower), kv_int("files", (int64_t)files.rlim_max));
@@ -73,7 +76,8 @@ static int open_store(struct daemon *d, struct error *reterr)
 static void on_config_applied(void *arg, int result, int64_t id, const struct error *e)
 {
     if (result < 0) {
-        log_error("daemon", NULL, "the configured models could not be stored", kv_str("error", e->text));
+        log_error("daemon", NULL, "the configured models could not be stored",
+                  kv_str("error", e->text));
     }
 }
 
@@ -157,19 +161,19 @@ static int build_rooms(struct daemon *d, struct error *reterr)
 
 static struct http_server *make_server(struct daemon *d, size_t max_connections)
 {
-    return http_server_create(d->world,
-                              &(struct http_server_options){
-                                  .handle = front_handle,
-                                  .owner = d->front,
-                                  .error_body = front_error_body,
-                                  .max_connections = max_connections,
-                                  .max_body_bytes = config_bytes(d->config, "server.max_body"),
-                                  .body_budget_bytes = config_bytes(d->config, "server.body_budget"),
-                                  .head_timeout_ms = config_duration_ms(d->config, "server.head_timeout"),
-                                  .body_timeout_ms = config_duration_ms(d->config, "server.body_timeout"),
-                                  .idle_timeout_ms = config_duration_ms(d->config, "server.idle_timeout"),
-                                  .write_timeout_ms = config_duration_ms(d->config, "server.write_timeout"),
-                              });
+    return http_server_create(
+        d->world, &(struct http_server_options){
+                      .handle = front_handle,
+                      .owner = d->front,
+                      .error_body = front_error_body,
+                      .max_connections = max_connections,
+                      .max_body_bytes = config_bytes(d->config, "server.max_body"),
+                      .body_budget_bytes = config_bytes(d->config, "server.body_budget"),
+                      .head_timeout_ms = config_duration_ms(d->config, "server.head_timeout"),
+                      .body_timeout_ms = config_duration_ms(d->config, "server.body_timeout"),
+                      .idle_timeout_ms = config_duration_ms(d->config, "server.idle_timeout"),
+                      .write_timeout_ms = config_duration_ms(d->config, "server.write_timeout"),
+                  });
 }
 
 static int listen_on(struct daemon *d, struct http_server *server, const struct address *where,
@@ -182,7 +186,8 @@ static int listen_on(struct daemon *d, struct http_server *server, const struct 
     if (d->listener_count > MAX_LISTENERS) {
         return error_set(reterr, -E2BIG, "more than %d addresses to listen on", MAX_LISTENERS);
     }
-    *tag = (struct access_listener){ .loopback = address_is_loopback(where), .admin_socket = admin };
+    *tag =
+        (struct access_listener){ .loopback = address_is_loopback(where), .admin_socket = admin };
     r = http_server_listen(server, where, tag, &bound, reterr);
     if (r < 0) {
         return r;
@@ -236,9 +241,11 @@ static void reload(struct daemon *d)
     gateway_reconfigure(d->gateway, fresh);
     api_reconfigure(d->api, fresh);
     if (apply_models(d, &e) < 0) {
-        log_error("daemon", NULL, "the configured models were not applied", kv_str("error", e.text));
+        log_error("daemon", NULL, "the configured models were not applied",
+                  kv_str("error", e.text));
     }
-    log_info("daemon", NULL, "configuration reloaded", kv_int("changed", (int64_t)json_array_size(diff)));
+    log_info("daemon", NULL, "configuration reloaded",
+             kv_int("changed", (int64_t)json_array_size(diff)));
     events_emit(d->events, EVENT_CONFIG_CHANGED, "", json_pack("{s:o}", "changed", diff));
     config_free(old);
 }
@@ -281,7 +288,8 @@ static void on_stop(void *arg, int signum)
     struct daemon *d = arg;
 
     d->stop_signals++;
-    log_info("daemon", NULL, "asked to stop", kv_int("signal", signum), kv_int("time", d->stop_signals));
+    log_info("daemon", NULL, "asked to stop", kv_int("signal", signum),
+             kv_int("time", d->stop_signals));
     if (d->stop_signals == 1) {
         banner_stop(d);
         api_set_phase(d->api, API_DRAINING);
@@ -352,7 +360,8 @@ static int start(struct daemon *d, struct error *reterr)
     world_on_signal(d->world, SIGTERM, on_stop, d);
     world_on_signal(d->world, SIGINT, on_stop, d);
     world_on_signal(d->world, SIGHUP, on_hup, d);
-    events_emit(d->events, EVENT_STARTED, "", json_pack("{s:s, s:i}", "version", BERTH_VERSION, "pid", (int)getpid()));
+    events_emit(d->events, EVENT_STARTED, "",
+                json_pack("{s:s, s:i}", "version", BERTH_VERSION, "pid", (int)getpid()));
     api_set_phase(d->api, API_SERVING);
     return 0;
 }

@@ -35,7 +35,8 @@ struct daemon {
     struct router *router;
     struct api *api;
     struct front *front;
-    struct http_server *server, *admin_server; /* the second one keeps its own connections under overload */
+    struct http_server *server,
+        *admin_server; /* the second one keeps its own connections under overload */
     struct access_listener listener_tags[MAX_LISTENERS + 1];
     struct address bound; /* first TCP address, for the words at start */
     size_t listener_count;

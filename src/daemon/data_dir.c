@@ -65,7 +65,8 @@ static void random_id(char out[DATA_ID_SIZE])
     hex_encode(bytes, sizeof(bytes), out);
 }
 
-/* The id is what marks our engines in /proc; it must never change or be shared, so it is written once, whole. */
+/* The id is what marks our engines in /proc; it must never change or be shared, so it is written
+ * once, whole. */
 static int read_or_make_id(struct data_dir *d, struct error *reterr)
 {
     _cleanup_(closep) int fd = open("id", O_RDONLY | O_CLOEXEC);
@@ -78,7 +79,8 @@ static int read_or_make_id(struct data_dir *d, struct error *reterr)
         if (strlen(d->id) >= 8 && strspn(d->id, "0123456789abcdef") == strlen(d->id)) {
             return 0;
         }
-        return error_set(reterr, -EINVAL, "%s/id is damaged: it should hold 16 hex digits", d->path);
+        return error_set(reterr, -EINVAL, "%s/id is damaged: it should hold 16 hex digits",
+                         d->path);
     }
     random_id(d->id);
     fd = open("id.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

@@ -12,7 +12,7 @@ struct data_dir {
     int lock_fd;
 };
 
-/* Makes it (0700) when missing, takes the exclusive lock, reads or makes the id, and changes the working directory to it, so that socket
- * paths stay short. -EBUSY when another berth holds it. */
+/* Makes it (0700) when missing, takes the exclusive lock, reads or makes the id, and changes the
+ * working directory to it, so that socket paths stay short. -EBUSY when another berth holds it. */
 int data_dir_open(const char *path, struct data_dir *ret, struct error *reterr) _must_check_;
 void data_dir_close(struct data_dir *d);

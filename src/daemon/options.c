@@ -87,7 +87,6 @@ char *daemon_data_dir(const char *given)
 /* The environment, with `--listen` put in as if it were BERTH_SERVER_LISTEN. */
 static char **environment_with(const char *const *listen)
 {
-    extern char **environ;
     struct buf value = BUF_INIT(65536);
     size_t n = 0;
     char **copy;
@@ -126,8 +125,8 @@ static int check_addresses(const struct config *config, struct error *reterr)
         struct address a;
 
         if (address_parse(*list, &a, reterr) < 0) {
-            return error_prefix(reterr, "server.listen (%s): ",
-                                config_source(config, "server.listen"));
+            return error_prefix(reterr,
+                                "server.listen (%s): ", config_source(config, "server.listen"));
         }
     }
     return 0;
@@ -174,6 +173,21 @@ static void make_absolute(char **path, const char *config_path)
     }
 }
 
+/* The first thing that is wrong with a model of the file, with its line. */
+static int complain_model(const struct config *config, size_t i, const struct validation *v,
+                          struct error *reterr)
+{
+    const json_t *schema = json_array_get(v->schema_errors, 0);
+    const json_t *loc = json_object_get(schema, "loc");
+    const char *field = json_string_value(json_array_get(loc, json_array_size(loc) - 1));
+    const char *what = schema ? json_string_value(json_object_get(schema, "msg"))
+                              : json_string_value(json_array_get(v->errors, 0));
+
+    return error_set(reterr, -EINVAL, "%s:%d: model %zu: %s%s%s", config_path(config),
+                     config_model_line(config, i), i + 1, field ? field : "", field ? ": " : "",
+                     what ? what : "it is not valid");
+}
+
 static int parse_model(const struct config *config, size_t i, struct model_config **ret,
                        struct error *reterr)
 {
@@ -182,28 +196,17 @@ static int parse_model(const struct config *config, size_t i, struct model_confi
     int r = 0;
 
     if (!m || !validation_ok(&v)) {
-        const json_t *schema = json_array_get(v.schema_errors, 0);
-        const json_t *loc = json_object_get(schema, "loc");
-        const char *what = schema ? json_string_value(json_object_get(schema, "msg"))
-                                  : json_string_value(json_array_get(v.errors, 0));
-        const char *field =
-            schema ? json_string_value(json_array_get(loc, json_array_size(loc) - 1)) : NULL;
-
-        r = error_set(reterr, -EINVAL, "%s:%d: model %zu: %s%s%s", config_path(config),
-                      config_model_line(config, i), i + 1, field ? field : "", field ? ": " : "",
-                      what ? what : "it is not valid");
+        r = complain_model(config, i, &v, reterr);
     } else if (!engines_driver_name(m->framework)) {
         r = error_set(reterr, -EINVAL, "%s:%d: model '%s': unknown framework '%s'",
                       config_path(config), config_model_line(config, i), m->id, m->framework);
+    } else {
+        make_absolute(&m->model_path, config_path(config));
+        *ret = TAKE_PTR(m);
     }
     validation_finish(&v);
-    if (r < 0) {
-        model_config_free(m);
-        return r;
-    }
-    make_absolute(&m->model_path, config_path(config));
-    *ret = m;
-    return 0;
+    model_config_free(m);
+    return r;
 }
 
 int options_models(const struct config *config, struct model_config ***ret, size_t *ret_count,

@@ -7,7 +7,8 @@
 
 extern const struct option_table daemon_options_table;
 
-/* The models of the file, checked, paths made absolute (relative ones count from the file's folder). Caller owns all. */
+/* The models of the file, checked, paths made absolute (relative ones count from the file's
+ * folder). Caller owns all. */
 int options_models(const struct config *config, struct model_config ***ret, size_t *ret_count,
                    struct error *reterr) _must_check_;
 /* log.level and log.format take effect. */

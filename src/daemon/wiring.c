@@ -29,7 +29,8 @@ static void on_store_read_only(void *owner, const void *reason)
 {
     struct daemon *d = owner;
 
-    events_emit(d->events, EVENT_STORE_READ_ONLY, "", json_pack("{s:s}", "reason", store_read_only_reason(d->store)));
+    events_emit(d->events, EVENT_STORE_READ_ONLY, "",
+                json_pack("{s:s}", "reason", store_read_only_reason(d->store)));
 }
 
 void daemon_wire(struct daemon *d)

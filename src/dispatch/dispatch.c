@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Dispatch. Per model a line of waiting tickets; per ready instance a seat that counts what it was given. Load is added at dispatch and
- * taken off at release, never read from the engine.
+ * Dispatch. Per model a line of waiting tickets; per ready instance a seat that counts what it was
+ * given. Load is added at dispatch and taken off at release, never read from the engine.
  */
 #include "dispatch/dispatch.h"
 
@@ -56,7 +56,8 @@ struct line {
     unsigned waiting_count, in_flight;
     uint64_t service_ms; /* moving average of grant to release */
     bool removed;
-    struct timer pump; /* the line moves in a turn of its own, so that a release never calls into another request */
+    struct timer pump; /* the line moves in a turn of its own, so that a release never calls into
+                          another request */
     struct metric_cell *waiting_cell, *in_flight_cell, *wait_cell;
 };
 
@@ -196,8 +197,7 @@ static struct seat *choose_seat(struct line *l, uint32_t tokens, const char *exc
     list_for_each (s, &l->seats, node) {
         if (s->open && count < MAX_SEATS && !(exclude && str_eq(s->uuid, exclude))) {
             open[count] = s;
-            candidates[count++] =
-                (struct candidate){ s->uuid, s->in_flight, s->cap, s->tokens };
+            candidates[count++] = (struct candidate){ s->uuid, s->in_flight, s->cap, s->tokens };
         }
     }
     chosen = l->dispatch->strategy->choose(candidates, count, tokens);
@@ -220,8 +220,7 @@ static void take_seat(struct ticket *t, struct seat *s)
     s->tokens += t->tokens;
     l->in_flight++;
     count_changed(l);
-    metric_observe(l->wait_cell,
-                   (double)(world_now_us(l->dispatch->world) - t->asked_us) / 1e6);
+    metric_observe(l->wait_cell, (double)(world_now_us(l->dispatch->world) - t->asked_us) / 1e6);
 }
 
 static void leave_line(struct ticket *t)
@@ -253,7 +252,8 @@ static void on_timeout(void *arg)
     struct ticket *t = arg;
     struct error e;
 
-    error_set(&e, -ETIME, "no instance of the model became free within %llu ms (place %u in the line)",
+    error_set(&e, -ETIME,
+              "no instance of the model became free within %llu ms (place %u in the line)",
               (unsigned long long)(world_now_us(t->line->dispatch->world) - t->asked_us) / 1000,
               dispatch_position(t));
     refuse(t, &e);

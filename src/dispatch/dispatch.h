@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Dispatch: which instance works on a request, and who waits. Load is counted here, at the moment of dispatch, in tokens still to be done; nothing is scraped.
- * In flight per instance is capped (slots + 1): the line stands here, one a model, first come first served, bounded.
+ * Dispatch: which instance works on a request, and who waits. Load is counted here, at the moment
+ * of dispatch, in tokens still to be done; nothing is scraped. In flight per instance is capped
+ * (slots + 1): the line stands here, one a model, first come first served, bounded.
  */
 #pragma once
 
@@ -18,26 +19,32 @@ struct ticket;
 
 extern const struct option_table dispatch_options; /* gateway.max_queue, gateway.queue_timeout … */
 
-struct dispatch *dispatch_create(struct world *w, const struct config *config, struct models *models, struct engines *engines, struct metrics *metrics);
+struct dispatch *dispatch_create(struct world *w, const struct config *config,
+                                 struct models *models, struct engines *engines,
+                                 struct metrics *metrics);
 struct dispatch *dispatch_destroy(struct dispatch *d);
 void dispatch_reconfigure(struct dispatch *d, const struct config *config);
 
 struct dispatch_ask {
     int64_t model_id;
-    uint32_t tokens;            /* expected work: prompt tokens (guessed from bytes) + token limit */
-    uint64_t queue_timeout_ms;  /* 0: the configured one */
-    const char *exclude;        /* uuid of an instance that failed this request just now, or NULL */
+    uint32_t tokens;           /* expected work: prompt tokens (guessed from bytes) + token limit */
+    uint64_t queue_timeout_ms; /* 0: the configured one */
+    const char *exclude;       /* uuid of an instance that failed this request just now, or NULL */
     /* The instance to use; hold the uuid. Comes in a later turn only. */
     void (*on_grant)(void *owner, const struct instance *instance);
-    /* -ETIME waited too long, -ESRCH the model cannot run (stopped, failed: with the reason), -ENOENT it was deleted. The ticket is void. */
+    /* -ETIME waited too long, -ESRCH the model cannot run (stopped, failed: with the reason),
+     * -ENOENT it was deleted. The ticket is void. */
     void (*on_refuse)(void *owner, const struct error *e);
     void *owner;
 };
 
-/* Returns 1 when granted at once (*ret_instance set, on_grant does not come), 0 when it waits, or negative errno with the reason: -ENOENT, -ESRCH (model stopped or failed),
- * -EAGAIN (line full). The ticket is the caller's until dispatch_release, or a refusal. */
-int dispatch_acquire(struct dispatch *d, const struct dispatch_ask *ask, struct ticket **ret, const struct instance **ret_instance, struct error *reterr) _must_check_;
-/* Ends the ticket in whatever state: waiting (leaves the line) or granted (the instance is free for the next one). */
+/* Returns 1 when granted at once (*ret_instance set, on_grant does not come), 0 when it waits, or
+ * negative errno with the reason: -ENOENT, -ESRCH (model stopped or failed), -EAGAIN (line full).
+ * The ticket is the caller's until dispatch_release, or a refusal. */
+int dispatch_acquire(struct dispatch *d, const struct dispatch_ask *ask, struct ticket **ret,
+                     const struct instance **ret_instance, struct error *reterr) _must_check_;
+/* Ends the ticket in whatever state: waiting (leaves the line) or granted (the instance is free for
+ * the next one). */
 void dispatch_release(struct ticket *t);
 /* A token came: the work left shrinks. */
 void dispatch_progress(struct ticket *t, uint32_t tokens);
@@ -48,9 +55,11 @@ struct dispatch_load {
     unsigned in_flight, waiting;
     uint64_t tokens;
 };
-/* How long a request that came now would wait before it is dispatched, by the measured time of service and the line that stands. */
+/* How long a request that came now would wait before it is dispatched, by the measured time of
+ * service and the line that stands. */
 uint64_t dispatch_expected_wait_ms(const struct dispatch *d, int64_t model_id);
-/* A Retry-After in whole seconds for a refused request: the expected wait, floor 1 s, ceiling 300 s, jittered so that clients do not come back together. */
+/* A Retry-After in whole seconds for a refused request: the expected wait, floor 1 s, ceiling 300
+ * s, jittered so that clients do not come back together. */
 unsigned dispatch_retry_after_s(const struct dispatch *d, int64_t model_id);
 
 struct dispatch_load dispatch_instance_load(const struct dispatch *d, const char *uuid);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Strategy: the instance with the fewest tokens still to be done, among those with room. Ties go to fewer requests, then to the first. */
+/* Strategy: the instance with the fewest tokens still to be done, among those with room. Ties go to
+ * fewer requests, then to the first. */
 #include "dispatch/dispatch.h"
 
 static bool better(const struct candidate *a, const struct candidate *b)

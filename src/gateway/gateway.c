@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The gateway's door: routes, options, metrics, the list of models. The life of a request is in relay.c. */
+/* The gateway's door: routes, options, metrics, the list of models. The life of a request is in
+ * relay.c. */
 #include "gateway/gateway.h"
 
 #include <stdlib.h>

@@ -2,9 +2,10 @@
 /*
  * The OpenAI-compatible surface: /v1/models, /v1/chat/completions, /v1/completions, /v1/embeddings.
  *
- * A request's bytes are read once (codec/scan.h), never made into a tree, and go to the engine as they came, unknown fields included. The engine's bytes go to the client
- * as they come. One edit is made: a streamed chat that did not ask for its usage gets `stream_options.include_usage`, and the one
- * event that answers it is dropped again, so that every request is accounted for.
+ * A request's bytes are read once (codec/scan.h), never made into a tree, and go to the engine as
+ * they came, unknown fields included. The engine's bytes go to the client as they come. One edit is
+ * made: a streamed chat that did not ask for its usage gets `stream_options.include_usage`, and the
+ * one event that answers it is dropped again, so that every request is accounted for.
  */
 #pragma once
 

@@ -8,7 +8,8 @@
 
 enum endpoint { ENDPOINT_CHAT, ENDPOINT_COMPLETIONS, ENDPOINT_EMBEDDINGS, ENDPOINT_MAX_ };
 
-/* Cells of one model. Relays hold a reference, so that a removed model's last requests can still be counted. */
+/* Cells of one model. Relays hold a reference, so that a removed model's last requests can still be
+ * counted. */
 struct model_counts {
     char *model;
     int64_t model_id;
@@ -19,10 +20,10 @@ struct model_counts {
 
 struct gateway {
     struct gateway_in in;
-    struct map counts;   /* by the model's public id */
-    struct list relays;  /* all; the silent ones are swept */
+    struct map counts;  /* by the model's public id */
+    struct list relays; /* all; the silent ones are swept */
     struct timer sweep;
-    size_t spilled;      /* bytes queued towards slow clients, all relays together */
+    size_t spilled; /* bytes queued towards slow clients, all relays together */
     uint64_t stream_wait_ms, first_byte_timeout_ms, idle_timeout_ms;
     size_t spill_per_stream, spill_budget;
     unsigned max_attempts;
@@ -30,10 +31,12 @@ struct gateway {
     struct metric_cell *failovers, *client_left;
 };
 
-struct model_counts *counts_of(struct gateway *g, const struct model *model); /* takes a reference */
+struct model_counts *counts_of(struct gateway *g,
+                               const struct model *model); /* takes a reference */
 void counts_release(struct gateway *g, struct model_counts *c);
 /* One finished request; status as the client saw it (499: it left). */
-void count_request(struct gateway *g, const struct model_counts *c, enum endpoint endpoint, int status);
+void count_request(struct gateway *g, const struct model_counts *c, enum endpoint endpoint,
+                   int status);
 
 /* relay.c: the life of one request. */
 void relay_start(struct gateway *g, struct http_exchange *x, enum endpoint endpoint);

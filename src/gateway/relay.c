@@ -6,8 +6,9 @@
  *                 ▲  (no instance)   │ failed before the engine's first byte, attempts left
  *                 └──────────────────┘
  *
- * Before the engine's first byte nothing is committed towards the client (but for a streaming client that waits long: its headers and
- * SSE comments), so a failure moves to another instance. After it a failure is an SSE error event, or a cut connection.
+ * Before the engine's first byte nothing is committed towards the client (but for a streaming
+ * client that waits long: its headers and SSE comments), so a failure moves to another instance.
+ * After it a failure is an SSE error event, or a cut connection.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -36,11 +37,11 @@ struct relay {
     struct http_call *call;
     char uuid[UUID_SIZE]; /* of the instance that works on it, or failed last */
     unsigned attempts;
-    int status;           /* of the answer */
-    bool event_stream;    /* the answer is SSE */
+    int status;        /* of the answer */
+    bool event_stream; /* the answer is SSE */
     bool paused;
-    uint64_t began_ms;    /* of waiting or asking: when a sign of life is due */
-    size_t spilled;       /* part of gateway->spilled */
+    uint64_t began_ms; /* of waiting or asking: when a sign of life is due */
+    size_t spilled;    /* part of gateway->spilled */
     struct usage usage;
     struct sse_reader sse; /* used when an event may have to be dropped */
 };
@@ -85,9 +86,9 @@ static void finish(struct relay *r, int status)
 
 static void observe_total(struct relay *r)
 {
-    metric_observe(r->counts->seconds, (double)(world_now_us(r->gateway->in.world) -
-                                                http_exchange_started_us(r->x)) /
-                                           1e6);
+    metric_observe(r->counts->seconds,
+                   (double)(world_now_us(r->gateway->in.world) - http_exchange_started_us(r->x)) /
+                       1e6);
 }
 
 /* Ends with an error in whatever shape is still possible. */
@@ -179,7 +180,8 @@ static void begin_answer(struct relay *r, const struct http_head *head)
     http_respond_start(r->x, head->status, type_text, r->event_stream ? -1 : length);
 }
 
-/* The stream's headers are out already (stream_wait): an answer that is no stream can only be told as an error event. */
+/* The stream's headers are out already (stream_wait): an answer that is no stream can only be told
+ * as an error event. */
 static bool fits_what_is_out(struct relay *r, const struct http_head *head)
 {
     if (!http_respond_started(r->x)) {
@@ -196,9 +198,9 @@ static void on_head(void *owner, const struct http_head *head)
     r->state = RELAY_ANSWERING;
     r->status = head->status;
     engines_note_progress(r->gateway->in.engines, r->uuid);
-    metric_observe(r->counts->first_byte, (double)(world_now_us(r->gateway->in.world) -
-                                                   http_exchange_started_us(r->x)) /
-                                              1e6);
+    metric_observe(r->counts->first_byte,
+                   (double)(world_now_us(r->gateway->in.world) - http_exchange_started_us(r->x)) /
+                       1e6);
     if (!fits_what_is_out(r, head)) {
         char text[96];
 
@@ -445,7 +447,8 @@ static const struct model *find_model(struct gateway *g, struct http_exchange *x
     char text[400];
 
     if (!model) {
-        snprintf(text, sizeof(text), "the model '%.255s' does not exist; GET /v1/models lists those that do",
+        snprintf(text, sizeof(text),
+                 "the model '%.255s' does not exist; GET /v1/models lists those that do",
                  request->model);
         answer_error(x, -ENOENT, "model_not_found", text);
     }

@@ -44,7 +44,8 @@ static int read_flag(const struct scan_member *m, bool *ret, struct error *reter
     return given(m) ? scan_bool(m, ret, reterr) : 0;
 }
 
-/* The token limit, when it is a sane number; what is wrong with it otherwise is for the engine to say. */
+/* The token limit, when it is a sane number; what is wrong with it otherwise is for the engine to
+ * say. */
 static uint32_t expected_tokens(const struct scan_member *f, size_t body_bytes)
 {
     uint64_t prompt = body_bytes / BYTES_PER_TOKEN;

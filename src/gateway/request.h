@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the gateway takes out of a request's body in one pass, and the body as it goes to the engine. */
+/* What the gateway takes out of a request's body in one pass, and the body as it goes to the
+ * engine. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,7 +12,7 @@
 enum { BODY_PARTS_MAX = 3 };
 
 struct gateway_request {
-    char *model;          /* owned */
+    char *model; /* owned */
     bool stream;
     bool asked_for_usage; /* stream_options.include_usage was true */
     bool added_usage;     /* we ask for it on our own account */
@@ -21,7 +22,8 @@ struct gateway_request {
     size_t part_count;
 };
 
-/* Spans point into body. `add_usage`: where the answer is streamed and its usage was not asked for, ask for it. -EBADMSG (not JSON), -EINVAL (no model, wrong types). */
+/* Spans point into body. `add_usage`: where the answer is streamed and its usage was not asked for,
+ * ask for it. -EBADMSG (not JSON), -EINVAL (no model, wrong types). */
 int gateway_request_read(struct span body, bool add_usage, struct gateway_request *ret,
                          struct error *reterr) _must_check_;
 void gateway_request_finish(struct gateway_request *r);

@@ -6,7 +6,8 @@
 
 #include "base/macros.h"
 
-/* The number after "key": within the n bytes at p; false when there is none, or when it may go on beyond the end. */
+/* The number after "key": within the n bytes at p; false when there is none, or when it may go on
+ * beyond the end. */
 static bool number_after(const char *p, size_t n, struct span key, uint64_t *ret)
 {
     const char *end = p + n, *at = memmem(p, n, key.p, key.n);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Finds the token counts in an answer while it passes by. The needle "usage": with its quotes cannot occur inside a JSON string (there the quotes would be escaped), so a search
- * by bytes is enough; pieces may be cut anywhere.
+ * Finds the token counts in an answer while it passes by. The needle "usage": with its quotes
+ * cannot occur inside a JSON string (there the quotes would be escaped), so a search by bytes is
+ * enough; pieces may be cut anywhere.
  */
 #pragma once
 

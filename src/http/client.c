@@ -465,10 +465,13 @@ static void on_deadline(struct link *k)
     struct http_call *call = k->call;
     char where[ADDRESS_TEXT_SIZE];
 
+    if (!call) {
+        close_link(k);
+        return;
+    }
     describe(k->upstream, where);
     switch (k->state) {
-    case LINK_IDLE:
-        close_link(k);
+    case LINK_IDLE: /* has no call */
         break;
     case LINK_CONNECTING:
         if (call->head_deadline_ms <= world_now_ms(k->upstream->world)) {
@@ -506,7 +509,7 @@ static uint64_t sweep_links(struct http_upstream *u, struct list *links)
      */
     list_take(links, &u->judged);
     while (!list_empty(&u->judged)) {
-        struct link *k = list_first(&u->judged, struct link, node);
+        struct link *k = container_of(u->judged.next, struct link, node);
 
         list_remove(&k->node);
         list_append(links, &k->node);
@@ -546,7 +549,7 @@ static void on_ready(void *arg)
     u->busy++;
     list_take(&u->ready, &batch);
     while (!list_empty(&batch)) {
-        struct link *k = list_first(&batch, struct link, ready_node);
+        struct link *k = container_of(batch.next, struct link, ready_node);
 
         list_remove(&k->ready_node);
         k->busy++;
@@ -600,7 +603,7 @@ struct http_upstream *http_upstream_create(struct world *w,
 void http_upstream_flush(struct http_upstream *u)
 {
     while (!list_empty(&u->idle)) {
-        close_link(list_first(&u->idle, struct link, node));
+        close_link(container_of(u->idle.next, struct link, node));
     }
 }
 
@@ -612,7 +615,8 @@ struct http_upstream *http_upstream_destroy(struct http_upstream *u)
     while (!list_empty(&u->active) || !list_empty(&u->judged)) {
         struct list *from = list_empty(&u->active) ? &u->judged : &u->active;
 
-        fail_link(list_first(from, struct link, node), -ECANCELED, "the upstream was given up");
+        fail_link(container_of(from->next, struct link, node), -ECANCELED,
+                  "the upstream was given up");
     }
     http_upstream_flush(u);
     timer_stop(&u->sweep.timer);

@@ -38,8 +38,8 @@ struct http_call_handler {
     void (*on_body)(void *owner, const char *p, size_t n);
     /* The answer is whole. The call is void. */
     void (*on_end)(void *owner);
-    /* It failed: e->code -ECONNREFUSED (could not connect), -ECONNRESET (cut), -EPROTO (broken
-     * HTTP), -ETIMEDOUT. The call is void. */
+    /* It failed: e->code -ECONNREFUSED (could not connect, in time or at all), -ECONNRESET (cut),
+     * -EPROTO (broken HTTP), -ETIMEDOUT (up to 100 ms late), -ECANCELED. The call is void. */
     void (*on_fail)(void *owner, const struct error *e);
 };
 
@@ -58,11 +58,13 @@ struct http_call_request {
 /* Callbacks come in later turns only. */
 struct http_call *http_call_start(struct http_upstream *u, const struct http_call_request *request,
                                   const struct http_call_handler *handler, void *owner);
-/* Stop and go on with reading the answer (back-pressure). Idle time does not count while paused. */
+/* Stop and go on with reading the answer (back-pressure). Pausing takes effect at once, pieces that
+ * were read already are kept; after resume they come in a later turn. Idle time does not count
+ * while paused. */
 void http_call_pause(struct http_call *c);
 void http_call_resume(struct http_call *c);
-/* No callback comes any more; the connection is closed at once unless the answer was already whole.
- */
+/* No callback comes any more, the connection is closed at once. From inside on_body the bytes of
+ * that call are void afterwards. */
 void http_call_cancel(struct http_call *c);
 
 /* A small whole request for control traffic (probes, management): collects the answer up to

@@ -37,8 +37,12 @@ struct http_head {
 
 /* Reads a head from the n bytes at p. Returns its length in bytes (blank line included) when it
  * stands whole, 0 when more bytes are needed, or -EBADMSG (refuse, 400), -E2BIG (431), -ENOSYS
- * (501: a transfer coding or method line that we do not know), -EPROTONOSUPPORT (505). `scanned`
- * (starts at 0, kept between calls) remembers how far a blank line was searched. */
+ * (501: a transfer coding that we do not know), -EPROTONOSUPPORT (505). `scanned`
+ * (starts at 0, kept between calls) remembers how far a blank line was searched.
+ *
+ * One blank line before a request is forgiven. The target is a path ("/…") or, with OPTIONS, "*":
+ * we are no forward proxy, so that absolute-form, which could name another host than Host does, is
+ * refused. Any token is a method: what is not known is the router's to answer (405). */
 ssize_t http_parse_request(const char *p, size_t n, size_t *scanned, struct http_head *head,
                            struct error *reterr);
 /* `to_head`: the request was HEAD, so that no body follows whatever the headers say. 1xx heads are

@@ -2,9 +2,9 @@
 /*
  * The server side of HTTP/1.1. One connection carries one exchange at a time:
  *
- *     on_data ─► in: [ head | body (chunks decoded in place) | begin of the next request ] ─►
- * handle(x) ─► http_respond_* ─► next └─ while an exchange stands, what comes is kept apart in
- * `ahead`, so that the bytes of the exchange never move
+ *     in:    [ head | body, chunks decoded in place | begin of the next request ]
+ *                └─► handle(x) ─► http_respond_* ─► the next
+ *     ahead: what comes while an exchange stands, so that the bytes of the exchange never move
  *
  * The rule: whatever a peer can make grow is bounded here, and a connection on which framing failed
  * is closed after the answer.
@@ -381,7 +381,8 @@ static void default_error_body(struct span path, int status, const char *text, s
     buf_puts(out, "\"}");
 }
 
-/* The path of a request that could not be read, as far as it shows: only to choose the shape of the error. */
+/* The path of a request that could not be read, as far as it shows: only to choose the shape of the
+ * error. */
 static struct span visible_path(const struct buf *in)
 {
     struct span line = buf_span(in), target;
@@ -560,6 +561,7 @@ static bool read_chunked_body(struct connection *c)
 
 static bool read_body(struct connection *c)
 {
+    assert(c->x);
     switch (c->x->head.framing) {
     case HTTP_LENGTH:
         return read_length_body(c);
@@ -675,7 +677,7 @@ static void on_ready(void *arg)
 
     list_take(&s->ready, &batch);
     while (!list_empty(&batch)) {
-        struct connection *c = list_first(&batch, struct connection, ready_node);
+        struct connection *c = container_of(batch.next, struct connection, ready_node);
 
         list_remove(&c->ready_node);
         set_reading(c, true);
@@ -821,7 +823,7 @@ static void on_sweep(void *arg)
      * callback closes is no trouble. */
     list_take(&s->connections, &todo);
     while (!list_empty(&todo)) {
-        struct connection *c = list_first(&todo, struct connection, node);
+        struct connection *c = container_of(todo.next, struct connection, node);
 
         list_remove(&c->node);
         list_append(&s->connections, &c->node);
@@ -942,7 +944,7 @@ struct http_server *http_server_destroy(struct http_server *s)
     s->destroying = true;
     close_listeners(s);
     while (!list_empty(&s->connections)) {
-        cut_connection(list_first(&s->connections, struct connection, node));
+        cut_connection(container_of(s->connections.next, struct connection, node));
     }
     timer_stop(&s->sweep.timer);
     timer_stop(&s->ready_timer);

@@ -2,7 +2,8 @@
 /*
  * HTTP server over streams. A request is handed over when its body stands whole (bounded per
  * request and in all); the handler answers at once or later. The client's socket is always read, so
- * that its leaving is seen (pipelined bytes are capped, and wait).
+ * that its leaving is seen (pipelined bytes are capped, and wait). A client that closes only its
+ * sending side counts as gone, too. Time limits are up to 100 ms late.
  *
  * Life of an exchange: handle(x) → any number of http_respond_* → end. It is void after
  * http_respond (whole), http_respond_end or http_respond_abort, and after on_gone. Exactly one of
@@ -31,14 +32,15 @@ struct http_server_options {
     size_t max_connections;     /* 0: 4096; at the cap accepting pauses */
     size_t max_pipelined_bytes; /* 0: 64 KiB; beyond it the connection is not read until the answer
                                    is out */
-    uint64_t head_timeout_ms;  /* from the first byte (or the connection) to the whole head; 0: 10 s
-                                  → 408 */
+    uint64_t head_timeout_ms; /* from the first byte to the whole head; 0: 10 s → 408. A connection
+                                 on which no byte comes for so long is closed without a word */
     uint64_t body_timeout_ms;  /* between bytes of a body; 0: 30 s → 408 */
     uint64_t idle_timeout_ms;  /* kept-alive connection with nothing going on; 0: 75 s */
     uint64_t write_timeout_ms; /* nothing of what is queued could be sent for so long: the client is
                                   cut; 0: 120 s */
-    /* Writes the body of an error that the server itself gives (400, 408, 413, 431, 501, 505), in
-     * the door's own shape; NULL: plain JSON. */
+    /* Writes the body of an error that the server itself gives (400, 408, 413, 431, 501, 503,
+     * 505), in the door's own shape; NULL: plain JSON. path is absent when the head was not read.
+     */
     void (*error_body)(struct span path, int status, const char *text, struct buf *out);
 };
 
@@ -49,7 +51,8 @@ int http_server_listen(struct http_server *s, const struct address *where, void 
 /* Stops accepting, closes idle connections, lets exchanges end; drained(owner) comes when none is
  * left (maybe at once, then in a later turn). */
 void http_server_drain(struct http_server *s, void (*drained)(void *owner), void *owner);
-/* Cuts what is left; on_gone comes for open exchanges. Accepts NULL, returns NULL. */
+/* Cuts what is left; on_gone comes for open exchanges. Not from inside a callback of the server.
+ * Accepts NULL, returns NULL. */
 struct http_server *http_server_destroy(struct http_server *s);
 size_t http_server_connections(const struct http_server *s);
 size_t http_server_exchanges(const struct http_server *s);
@@ -72,29 +75,33 @@ void http_exchange_add_header(struct http_exchange *x, const char *name, const c
 
 struct http_exchange_events {
     void (*on_gone)(void *owner);  /* the client left, or the server went down: x is void now */
-    void (*on_drain)(void *owner); /* everything queued is with the kernel again */
+    void (*on_drain)(void *owner); /* everything queued is with the kernel; comes whenever
+                                      http_exchange_queued told of some */
 };
 void http_exchange_set_events(struct http_exchange *x, const struct http_exchange_events *events,
                               void *owner);
 
-/* A whole answer. headers: may be NULL with count 0; Content-Length, Connection, Date and
- * x-request-id are added. body is copied. */
+/* A whole answer. Content-Length, Connection, Date and x-request-id are added. body is copied; it
+ * is not sent with 204, 304 and to HEAD. content_type may be NULL. */
 void http_respond(struct http_exchange *x, int status, const char *content_type, struct span body);
 /* The same with JSON from a tree (taken over). */
 void http_respond_json(struct http_exchange *x, int status, json_t *json);
-/* An answer in pieces: chunked when length is -1 (until close towards HTTP/1.0). */
+/* An answer in pieces: chunked when length is -1 (until close towards HTTP/1.0). With a length, no
+ * more than that may be written, and ending before it is reached is the same as http_respond_abort.
+ */
 void http_respond_start(struct http_exchange *x, int status, const char *content_type,
                         int64_t length);
 void http_respond_write(struct http_exchange *x, const char *p, size_t n);
 void http_respond_end(struct http_exchange *x);
-/* Cuts the connection so that the client sees that the answer is not whole. */
+/* Cuts the connection so that the client sees that the answer is not whole; what was written before
+ * is sent, for at most 2 s. */
 void http_respond_abort(struct http_exchange *x);
 bool http_respond_started(const struct http_exchange *x);
 /* Bytes queued towards this client. */
 size_t http_exchange_queued(const struct http_exchange *x);
 
 /* Leaves HTTP (WebSocket): sends 101 with these header lines ("Name: value\r\n…"), hands over the
- * stream. x is void; the caller owns the stream and sets a handler. *ret_rest: bytes read already,
- * owned by the caller. */
+ * stream. x is void; the caller owns the stream, of which reading is off, and sets a handler at
+ * once. *ret_rest: bytes read already, owned by the caller. */
 struct stream *http_exchange_upgrade(struct http_exchange *x, const char *header_lines,
                                      struct buf *ret_rest);

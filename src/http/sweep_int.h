@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "base/macros.h"
 #include "base/world.h"
 
 enum { SWEEP_STEP_MS = 100 };

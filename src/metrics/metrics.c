@@ -11,11 +11,12 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/str.h"
 
-enum { COLLECTORS_MAX = 16, KEY_MAX = 1200 };
+enum { COLLECTORS_MAX = 16, VALUE_MAX = 256, KEY_MAX = METRIC_LABELS_MAX * (VALUE_MAX + 1) + 1 };
 
-const double metric_seconds[] = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,  2.5,
-                                  5,     10,     20,    30,   60,    120,  300, 600,  0 };
+const double metric_seconds[] = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
+                                  2.5,   5,      10,    20,   30,    60,   120, 300,  600, 0 };
 
 struct labelled_cell {
     struct metric_cell cell;
@@ -87,63 +88,114 @@ static struct family *find_family(const struct metrics *m, const struct metric *
     return NULL;
 }
 
+/* Label values as they are kept: UTF-8 and at most VALUE_MAX bytes, so that two that look alike are
+ * one. */
+struct label_values {
+    char text[METRIC_LABELS_MAX][VALUE_MAX + 1];
+};
+
+static void keep_value(const char *value, char out[VALUE_MAX + 1])
+{
+    size_t n = strnlen(value, VALUE_MAX + 1);
+
+    if (n > VALUE_MAX) { /* cut, but not within a character */
+        for (n = VALUE_MAX; n > 0 && ((unsigned char)value[n] & 0xC0) == 0x80; n--) {
+        }
+    }
+    memcpy(out, value, n);
+    out[n] = '\0';
+    for (char *p = out; !is_valid_utf8(out, n) && *p; p++) {
+        *p = (unsigned char)*p < 0x80 ? *p : '?';
+    }
+}
+
+static void make_key(const struct family *f, const struct label_values *values, char key[KEY_MAX])
+{
+    char *to = key;
+
+    for (size_t i = 0; i < f->label_count; i++) {
+        to = stpcpy(to, values->text[i]);
+        *to++ = (char)0xFF;
+    }
+    *to = '\0';
+}
+
+static struct labelled_cell *make_cell(struct family *f, const char *key,
+                                       const struct label_values *values)
+{
+    struct labelled_cell *c = xcalloc(1, sizeof(*c));
+
+    c->cell.bounds = f->metric->buckets;
+    for (size_t i = 0; i < f->label_count; i++) {
+        c->values[i] = xstrdup(values->text[i]);
+    }
+    map_put(&f->cells, key, c);
+    return c;
+}
+
+static void check_buckets(const struct metric *metric)
+{
+    size_t n = 0;
+
+    for (; metric->buckets && metric->buckets[n] > 0; n++) {
+        assert(n < METRIC_BUCKETS_MAX && (n == 0 || metric->buckets[n] > metric->buckets[n - 1]));
+    }
+    assert((metric->type == METRIC_HISTOGRAM) == (n > 0));
+}
+
+static bool is_declared(const struct metrics *m, const char *name)
+{
+    const struct family *f;
+
+    list_for_each (f, &m->families, node) {
+        if (str_eq(f->metric->name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void metrics_declare(struct metrics *m, const struct metric *table, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct family *f = xcalloc(1, sizeof(*f));
 
+        assert(!is_declared(m, table[i].name));
+        check_buckets(&table[i]);
         f->metric = &table[i];
         while (f->label_count < METRIC_LABELS_MAX && table[i].labels[f->label_count]) {
             f->label_count++;
         }
         map_init(&f->cells);
         list_append(&m->families, &f->node);
+        if (f->label_count == 0) {
+            make_cell(f, "", NULL); /* there from the start, as 0 */
+        }
     }
-}
-
-static void make_key(const struct family *f, const char *const *values, char key[KEY_MAX])
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < f->label_count; i++) {
-        size_t len = strnlen(values[i], 256);
-
-        memcpy(key + n, values[i], len);
-        n += len;
-        key[n++] = (char)0xFF;
-    }
-    key[n] = '\0';
-}
-
-static struct labelled_cell *make_cell(struct family *f, const char *key, const char *const *values)
-{
-    struct labelled_cell *c = xcalloc(1, sizeof(*c));
-
-    c->cell.bounds = f->metric->buckets;
-    for (size_t i = 0; i < f->label_count; i++) {
-        c->values[i] = xstrdup(values[i]);
-    }
-    map_put(&f->cells, key, c);
-    return c;
 }
 
 struct metric_cell *metrics_cell(struct metrics *m, const struct metric *metric,
                                  const char *const *values)
 {
-    static const char *const other[METRIC_LABELS_MAX] = { "other", "other", "other", "other" };
     struct family *f = find_family(m, metric);
     struct labelled_cell *c;
+    struct label_values kept;
     char key[KEY_MAX];
 
     assert(f);
-    make_key(f, values, key);
+    for (size_t i = 0; i < f->label_count; i++) {
+        keep_value(values[i], kept.text[i]);
+    }
+    make_key(f, &kept, key);
     c = map_get(&f->cells, key);
     if (!c && f->cells.count >= METRIC_CELLS_MAX) {
-        values = other;
-        make_key(f, values, key);
+        for (size_t i = 0; i < f->label_count; i++) {
+            keep_value("other", kept.text[i]);
+        }
+        make_key(f, &kept, key);
         c = map_get(&f->cells, key);
     }
-    c = c ? c : make_cell(f, key, values);
+    c = c ? c : make_cell(f, key, &kept);
     return &c->cell;
 }
 
@@ -204,13 +256,32 @@ static void put_escaped(struct buf *out, const char *s, bool quote)
     }
 }
 
+enum { NUMBER_SIZE = 40 };
+
+/* The shortest text that reads back as the same number. */
+static const char *number_text(double v, char out[NUMBER_SIZE])
+{
+    if (!isfinite(v)) {
+        return isnan(v) ? "NaN" : v > 0 ? "+Inf" : "-Inf";
+    }
+    if (v == floor(v) && fabs(v) < 1e15) {
+        snprintf(out, NUMBER_SIZE, "%.0f", v);
+        return out;
+    }
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(out, NUMBER_SIZE, "%.*g", digits, v);
+        if (strtod(out, NULL) == v) {
+            break;
+        }
+    }
+    return out;
+}
+
 static void put_number(struct buf *out, double v)
 {
-    if (v == floor(v) && fabs(v) < 1e15) {
-        buf_printf(out, "%.0f", v);
-    } else {
-        buf_printf(out, "%.10g", v);
-    }
+    char text[NUMBER_SIZE];
+
+    buf_puts(out, number_text(v, text));
 }
 
 /* name{a="x",le="…"}; le NULL when there is none */
@@ -238,11 +309,10 @@ static void put_histogram(struct buf *out, const struct family *f, const struct 
     uint64_t below = 0;
 
     for (size_t i = 0; c->cell.bounds && c->cell.bounds[i] > 0; i++) {
-        char le[32];
+        char le[NUMBER_SIZE];
 
-        snprintf(le, sizeof(le), "%g", c->cell.bounds[i]);
         below += c->cell.buckets[i];
-        put_series(out, f, c, "_bucket", le);
+        put_series(out, f, c, "_bucket", number_text(c->cell.bounds[i], le));
         buf_printf(out, "%llu\n", (unsigned long long)below);
     }
     put_series(out, f, c, "_bucket", "+Inf");

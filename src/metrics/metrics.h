@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Counters, gauges and histograms, declared in tables by the rooms that count, kept in memory, written in Prometheus' text format.
- * A cell (one metric with one set of label values) is looked up once and kept by its user: counting is then one addition.
+ * Counters, gauges and histograms, declared in tables by the rooms that count, kept in memory,
+ * written in Prometheus' text format. A cell (one metric with one set of label values) is looked up
+ * once and kept by its user: counting is then one addition.
  */
 #pragma once
 
@@ -20,7 +21,7 @@ struct metric {
     enum metric_type type;
     const char *help;
     const char *labels[METRIC_LABELS_MAX]; /* names; NULL ends */
-    const double *buckets;                 /* upper bounds, growing, of a histogram; NULL ends with 0 */
+    const double *buckets; /* of a histogram: upper bounds, positive and growing, ended by 0 */
 };
 
 struct metric_cell {
@@ -37,10 +38,16 @@ struct metrics *metrics_create(void);
 struct metrics *metrics_destroy(struct metrics *m);
 /* Tables are constants that outlive m; names must be new. */
 void metrics_declare(struct metrics *m, const struct metric *table, size_t count);
-/* The cell of these label values (as many as the metric has labels). It lives until metrics_forget or the end. Beyond METRIC_CELLS_MAX of one metric
- * all new ones share a cell whose label values are "other". */
-struct metric_cell *metrics_cell(struct metrics *m, const struct metric *metric, const char *const *values);
-/* Removes every cell in which label `name` has `value` (a model that is gone). Users must have let go. */
+/*
+ * The cell of these label values (as many as the metric has labels; NULL when it has none, it then
+ * stands as 0 from the start). It lives until metrics_forget or the end. Values are cut at 256
+ * bytes, and what is not UTF-8 in them becomes '?'. Beyond METRIC_CELLS_MAX of one metric all new
+ * ones share a cell whose label values are "other".
+ */
+struct metric_cell *metrics_cell(struct metrics *m, const struct metric *metric,
+                                 const char *const *values);
+/* Removes every cell in which label `name` has `value` (a model that is gone). Users must have let
+ * go. */
 void metrics_forget(struct metrics *m, const char *name, const char *value);
 
 static inline void metric_add(struct metric_cell *c, double by)
@@ -55,5 +62,5 @@ void metric_observe(struct metric_cell *c, double value);
 
 /* Called before each exposition, for gauges that are read from elsewhere. */
 void metrics_on_collect(struct metrics *m, void (*fn)(void *arg), void *arg);
-/* Text format 0.0.4. */
-int metrics_write(struct metrics *m, struct buf *out);
+/* Text format 0.0.4. -EFBIG when out is full, with a part of the text in it. */
+int metrics_write(struct metrics *m, struct buf *out) _must_check_;

@@ -2,7 +2,7 @@
 -- wrk's part of the benchmark: a chat request of 2 KB, and the figures as one line of JSON.
 local filler = string.rep("All work and no play makes a dull benchmark. ", 42)
 local body = '{"model":"bench","messages":[{"role":"system","content":"You count."},' ..
-    '{"role":"user","content":"' .. filler .. '"}],"temperature":0,"max_tokens":64}'
+    '{"role":"user","content":"' .. filler .. '"}],"temperature":0,"seed":42,"n_predict":64}'
 
 wrk.method = "POST"
 wrk.path = "/v1/chat/completions"

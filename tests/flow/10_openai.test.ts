@@ -18,7 +18,7 @@ let recital: string; // what the engine itself answers, asked behind berth's bac
 before(async () => {
     daemon = await Daemon.start({ config: { engines: { llama_server: llamaServer } } });
     client = new OpenAI({ baseURL: `${daemon.url}/v1`, apiKey: 'unused', maxRetries: 0, fetch: observedFetch });
-    const instance = await daemon.up({ id: 'recite', model_path: quickstartGguf, parameters: { embeddings: true, parallel: 2 } });
+    const instance = await daemon.up({ id: 'recite', model_path: quickstartGguf, parameters: { embeddings: true, pooling: 'mean', parallel: 2 } });
     const own = await ask({ socketPath: instance.socket }, { method: 'POST', path: '/v1/chat/completions', body: { messages: hello, temperature: 0 } });
     recital = own.json.choices[0].message.content;
     assert.ok(recital.length > 40, `the engine recites something: ${recital}`);

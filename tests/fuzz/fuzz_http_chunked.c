@@ -26,7 +26,7 @@ static struct result decode(const char *data, size_t size, size_t step)
     assert(r.payload);
     while (at < size && !c.done) {
         size_t piece = size - at < step ? size - at : step, used = 0;
-        char *copy = malloc(piece);
+        char *copy = malloc(piece ? piece : 1);
 
         assert(copy);
         memcpy(copy, data + at, piece);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What every unit test includes: cmocka with the headers it wants first, and a seed that is printed and can be given. */
+/* What every unit test includes: cmocka with the headers it wants first, and a seed that is printed
+ * and can be given. */
 #pragma once
 
 #include <setjmp.h>

@@ -910,6 +910,9 @@ static const char *member(const struct request *request, const char *quoted_name
     size_t len = strlen(quoted_name);
     int depth = 0;
 
+    if (memmem(request->body, request->body_len, quoted_name, len) == NULL) {
+        return NULL; /* mostly */
+    }
     for (const char *at = request->body; at < end; at++) {
         if (*at == '"') {
             const char *after = skip_string(at, end);

@@ -101,8 +101,8 @@ static void behaves_like_an_array(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(appends_and_consumes), cmocka_unit_test(keeps_its_maximum),
-        cmocka_unit_test(escapes_json),         cmocka_unit_test(is_taken_as_a_string),
+        cmocka_unit_test(appends_and_consumes),  cmocka_unit_test(keeps_its_maximum),
+        cmocka_unit_test(escapes_json),          cmocka_unit_test(is_taken_as_a_string),
         cmocka_unit_test(behaves_like_an_array),
     };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Real children: exits, signals, adoption, and finding marked processes. The children are this program itself. */
+/* Real children: exits, signals, adoption, and finding marked processes. The children are this
+ * program itself. */
 #include "unit.h"
 
 #include <errno.h>
@@ -94,7 +95,8 @@ static void on_found(void *arg, struct process_id id, const char *value)
     }
 }
 
-/* What a restarted berth does: it finds the marked process of its forerunner, watches it, and sees it end. */
+/* What a restarted berth does: it finds the marked process of its forerunner, watches it, and sees
+ * it end. */
 static void a_marked_process_is_found_and_adopted(void **state)
 {
     struct watch first = { .w = world_create() };

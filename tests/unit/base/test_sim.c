@@ -28,7 +28,8 @@ static void on_tick(void *arg)
 
 static void same_seed_same_run(void **state)
 {
-    struct trace a = { .w = sim_create(42) }, b = { .w = sim_create(42) }, c = { .w = sim_create(43) };
+    struct trace a = { .w = sim_create(42) }, b = { .w = sim_create(42) },
+                 c = { .w = sim_create(43) };
     struct trace *all[] = { &a, &b, &c };
 
     for (int i = 0; i < 3; i++) {

@@ -53,7 +53,8 @@ static void words_are_split_without_a_shell(void **state)
 {
     char **words;
 
-    assert_int_equal(str_split_words(" --a  'b c' \"d\\\"e\" f\\ g $HOME;ls `id` ", &words, NULL), 0);
+    assert_int_equal(str_split_words(" --a  'b c' \"d\\\"e\" f\\ g $HOME;ls `id` ", &words, NULL),
+                     0);
     assert_string_equal(words[0], "--a");
     assert_string_equal(words[1], "b c");
     assert_string_equal(words[2], "d\"e");
@@ -68,7 +69,9 @@ static void words_are_split_without_a_shell(void **state)
 static void utf8_is_checked(void **state)
 {
     const char *good[] = { "plain", "gr\xc3\xbc\xc3\x9f", "\xe4\xbd\xa0", "\xf0\x9f\x9a\xa2" };
-    const char *bad[] = { "\x80", "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe4\xbd", "\xff" };
+    const char *bad[] = {
+        "\x80", "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe4\xbd", "\xff"
+    };
 
     for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
         assert_true(is_valid_utf8(good[i], strlen(good[i])));
@@ -105,9 +108,12 @@ static void secrets_compare(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_are_strict), cmocka_unit_test(durations_and_sizes),
-        cmocka_unit_test(words_are_split_without_a_shell), cmocka_unit_test(utf8_is_checked),
-        cmocka_unit_test(spans_are_cut), cmocka_unit_test(secrets_compare),
+        cmocka_unit_test(numbers_are_strict),
+        cmocka_unit_test(durations_and_sizes),
+        cmocka_unit_test(words_are_split_without_a_shell),
+        cmocka_unit_test(utf8_is_checked),
+        cmocka_unit_test(spans_are_cut),
+        cmocka_unit_test(secrets_compare),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

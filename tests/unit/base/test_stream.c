@@ -67,7 +67,8 @@ static void client_drain(void *owner)
     ((struct scene *)owner)->drains++;
 }
 
-static const struct stream_handler server_handler = { .on_data = server_data, .on_end = server_end };
+static const struct stream_handler server_handler = { .on_data = server_data,
+                                                      .on_end = server_end };
 static const struct stream_handler client_handler = { .on_data = client_data,
                                                       .on_end = client_end,
                                                       .on_drain = client_drain };
@@ -131,7 +132,8 @@ static void run_for(struct scene *s, uint64_t ms)
     world_run(s->w);
 }
 
-/* A slow reader: what cannot be sent is queued and counted, arrives whole and in order when reading starts, and drain is told. */
+/* A slow reader: what cannot be sent is queued and counted, arrives whole and in order when reading
+ * starts, and drain is told. */
 static void big_transfer(struct world *w, const char *where)
 {
     struct scene s;
@@ -267,7 +269,8 @@ static void a_dead_socket_file_is_replaced(void **state)
 
 static void addresses_are_read_strictly(void **state)
 {
-    const char *bad[] = { "", "8080", "1.2.3.4", "1.2.3.4:", "1.2.3.4:99999", "::1:80", "name:80", "unix:", "[::1:80" };
+    const char *bad[] = { "",       "8080",    "1.2.3.4", "1.2.3.4:", "1.2.3.4:99999",
+                          "::1:80", "name:80", "unix:",   "[::1:80" };
     char text[ADDRESS_TEXT_SIZE];
     struct error e;
     struct address a;

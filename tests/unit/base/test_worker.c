@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Workers, real and simulated: every job runs once and comes back once, in order, and the queue has its limit. */
+/* Workers, real and simulated: every job runs once and comes back once, in order, and the queue has
+ * its limit. */
 #include "unit.h"
 
 #include <errno.h>
@@ -51,7 +52,8 @@ static void run_batch(struct list *jobs, void *arg)
 static void submit_all(struct bench *b, struct worker *worker, struct sum_job *jobs)
 {
     for (int i = 0; i < JOBS; i++) {
-        jobs[i] = (struct sum_job){ .job = { .run = run_sum, .done = on_done }, .bench = b, .number = i };
+        jobs[i] =
+            (struct sum_job){ .job = { .run = run_sum, .done = on_done }, .bench = b, .number = i };
         assert_int_equal(worker_submit(worker, &jobs[i].job), 0);
     }
     assert_int_equal(worker_submit(worker, &jobs[0].job), -EAGAIN);

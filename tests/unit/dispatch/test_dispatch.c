@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Dispatch in a simulated world, over a catalogue and engines that are a few lines of this file. Random histories of requests, instances that come and go, and
- * models that stop, against the rules that a user would notice when broken.
+ * Dispatch in a simulated world, over a catalogue and engines that are a few lines of this file.
+ * Random histories of requests, instances that come and go, and models that stop, against the rules
+ * that a user would notice when broken.
  */
 #include "unit.h"
 
@@ -134,7 +135,11 @@ static void on_refuse(void *owner, const struct error *e)
 
 static int ask(struct scene *s, struct asker *a, int64_t model_id)
 {
-    struct dispatch_ask what = { .model_id = model_id, .tokens = 100, .on_grant = on_grant, .on_refuse = on_refuse, .owner = a };
+    struct dispatch_ask what = { .model_id = model_id,
+                                 .tokens = 100,
+                                 .on_grant = on_grant,
+                                 .on_refuse = on_refuse,
+                                 .owner = a };
     const struct instance *in = NULL;
     struct error e = { 0 };
     int r;
@@ -165,7 +170,8 @@ static void bring_up(struct scene *s, int i, int64_t model_id)
 {
     static unsigned serial;
 
-    instances[i] = (struct instance){ .model_id = model_id, .state = INSTANCE_STARTING, .slots = SLOTS };
+    instances[i] =
+        (struct instance){ .model_id = model_id, .state = INSTANCE_STARTING, .slots = SLOTS };
     snprintf(instances[i].uuid, UUID_SIZE, "instance-%d-%u", i, ++serial);
     instance_exists[i] = true;
     drained[i] = 0;
@@ -196,7 +202,9 @@ static void fills_slots_then_queues_in_order(void **state)
 
 static void prefers_the_least_outstanding_tokens(void **state)
 {
-    const struct candidate c[] = { { "a", 1, 5, 900 }, { "b", 3, 5, 100 }, { "c", 5, 5, 0 }, { "d", 2, 5, 100 } };
+    const struct candidate c[] = {
+        { "a", 1, 5, 900 }, { "b", 3, 5, 100 }, { "c", 5, 5, 0 }, { "d", 2, 5, 100 }
+    };
 
     assert_int_equal(least_outstanding_tokens.choose(c, 4, 50), 3);
     assert_int_equal(least_outstanding_tokens.choose(c, 3, 50), 1);
@@ -280,7 +288,8 @@ static void check_scene(struct scene *s)
     for (int i = 0; i < INSTANCES; i++) {
         if (instance_exists[i]) {
             struct dispatch_load load = dispatch_instance_load(s->d, instances[i].uuid);
-            bool seated = instances[i].state == INSTANCE_READY || instances[i].state == INSTANCE_DRAINING;
+            bool seated =
+                instances[i].state == INSTANCE_READY || instances[i].state == INSTANCE_DRAINING;
 
             assert_true(load.in_flight <= SLOTS + 1);
             assert_int_equal(load.in_flight, seated ? in_flight_on(s, instances[i].uuid) : 0);
@@ -288,14 +297,16 @@ static void check_scene(struct scene *s)
     }
     /* Nobody waits while there is room. */
     for (int i = 0; i < INSTANCES; i++) {
-        if (instance_exists[i] && instances[i].state == INSTANCE_READY && model_exists[instances[i].model_id - 1] &&
+        if (instance_exists[i] && instances[i].state == INSTANCE_READY &&
+            model_exists[instances[i].model_id - 1] &&
             in_flight_on(s, instances[i].uuid) < SLOTS + 1) {
             assert_int_equal(dispatch_model_load(s->d, instances[i].model_id).waiting, 0);
         }
     }
 }
 
-/* The engine's process is gone, and with it every connection: the gateway lets go of what ran there. */
+/* The engine's process is gone, and with it every connection: the gateway lets go of what ran
+ * there. */
 static void lose_requests(struct scene *s, int i)
 {
     for (int k = 0; k < ASKERS; k++) {
@@ -311,7 +322,8 @@ static void random_step(struct scene *s)
 {
     struct asker *a = &s->askers[world_random_below(s->w, ASKERS)];
     int i = (int)world_random_below(s->w, INSTANCES);
-    static const enum instance_state next[] = { INSTANCE_READY, INSTANCE_DRAINING, INSTANCE_BACKOFF, INSTANCE_FAILED, INSTANCE_STOPPING };
+    static const enum instance_state next[] = { INSTANCE_READY, INSTANCE_DRAINING, INSTANCE_BACKOFF,
+                                                INSTANCE_FAILED, INSTANCE_STOPPING };
 
     switch (world_random_below(s->w, 12)) {
     case 0:

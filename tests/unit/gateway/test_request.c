@@ -23,8 +23,11 @@ static void reads_what_it_needs(void **state)
 {
     struct gateway_request r;
 
-    assert_int_equal(gateway_request_read(SPAN("{\"model\":\"a\\u002fb\",\"max_tokens\":100,\"stream\":false,\"x\":[1,{}]}"),
-                                          true, &r, NULL), 0);
+    assert_int_equal(
+        gateway_request_read(
+            SPAN("{\"model\":\"a\\u002fb\",\"max_tokens\":100,\"stream\":false,\"x\":[1,{}]}"),
+            true, &r, NULL),
+        0);
     assert_string_equal(r.model, "a/b");
     assert_false(r.stream);
     assert_false(r.added_usage);
@@ -62,7 +65,8 @@ static void refuses_with_a_reason(void **state)
     }
 }
 
-/* Every way a client may have left usage out: the result is valid JSON that asks for it, and nothing else has changed. */
+/* Every way a client may have left usage out: the result is valid JSON that asks for it, and
+ * nothing else has changed. */
 static void asks_for_usage(void **state)
 {
     static const char *const bodies[] = {

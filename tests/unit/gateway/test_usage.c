@@ -8,7 +8,8 @@
 #include "gateway/usage.h"
 
 static const char answer[] =
-    "{\"choices\":[{\"message\":{\"content\":\"he said \\\"usage\\\": {\\\"prompt_tokens\\\":9}\"}}],"
+    "{\"choices\":[{\"message\":{\"content\":\"he said \\\"usage\\\": "
+    "{\\\"prompt_tokens\\\":9}\"}}],"
     "\"usage\":{\"completion_tokens\":31,\"prompt_tokens\":39,\"total_tokens\":70,"
     "\"prompt_tokens_details\":{\"cached_tokens\":7}},\"id\":\"x\"}";
 

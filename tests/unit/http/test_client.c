@@ -24,7 +24,7 @@ struct rig {
     struct buf body;
     int status, heads, ends, fails;
     struct error error;
-    bool pause_on_body, cancel_on_head, again_on_end;
+    bool pause_on_body, cancel_on_head, again_on_end, destroy_on_fail;
 };
 
 static void on_accept(void *owner, struct stream *s)
@@ -78,6 +78,10 @@ static void on_fail(void *owner, const struct error *e)
     rig->fails++;
     rig->error = *e;
     rig->call = NULL;
+    if (rig->destroy_on_fail) {
+        rig->destroy_on_fail = false;
+        rig->upstream = http_upstream_destroy(rig->upstream);
+    }
 }
 
 static const struct http_call_handler handler = { on_head, on_body, on_end, on_fail };
@@ -491,6 +495,22 @@ static void test_destroy(void **state)
     stop(&rig);
 }
 
+/* An owner may give the upstream up when a call of it fails, also when time was up. */
+static void test_destroy_on_fail(void **state)
+{
+    struct rig rig;
+
+    start(&rig);
+    ask(&rig, "GET", NULL);
+    ask(&rig, "GET", NULL);
+    rig.destroy_on_fail = true;
+    sim_run_for(rig.world, 5000);
+    assert_null(rig.upstream);
+    assert_int_equal(rig.fails, 2); /* the one in time, the other with the upstream */
+    assert_int_equal(rig.error.code, -ECANCELED);
+    stop(&rig);
+}
+
 struct fetched {
     int calls, result, status;
     char body[100];
@@ -550,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_timeouts),
         cmocka_unit_test(test_pool),
         cmocka_unit_test(test_destroy),
+        cmocka_unit_test(test_destroy_on_fail),
         cmocka_unit_test(test_fetch),
     };
 

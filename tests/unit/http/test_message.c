@@ -327,10 +327,11 @@ static void test_chunked_bounds(void **state)
     size_t n;
 
     memset(text, 'e', sizeof(text));
-    memcpy(text, "1;", 2);
+    text[0] = '1';
+    text[1] = ';';
     assert_int_equal(decode(text, 256, 7, out, &n), 0);
     assert_int_equal(decode(text, 300, 7, out, &n), -EBADMSG);
-    memcpy(text, "0\r\nt:", 5);
+    memmove(text, "0\r\nt:", sizeof("0\r\nt:") - 1);
     assert_int_equal(decode(text, 8000, 7, out, &n), 0);
     assert_int_equal(decode(text, 9000, 7, out, &n), -EBADMSG);
 }

@@ -456,6 +456,15 @@ static void test_budget(void **state)
     sim_run_for(rig.world, 5);
     assert_true(talk_has(&other, "HTTP/1.1 503 "));
     talk_close(&other);
+    talk_connect(&other, rig.world, &rig.where);
+    talk_send(&other, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                      "1e\r\n012345678901234567890123456789\r\n");
+    sim_run_for(rig.world, 5);
+    assert_false(other.ended);
+    talk_send(&other, "b\r\n01234567890\r\n");
+    sim_run_for(rig.world, 5);
+    assert_true(talk_has(&other, "HTTP/1.1 503 "));
+    talk_close(&other);
     http_respond(rig.held, 200, NULL, SPAN("")); /* its bytes are free again */
     talk_connect(&other, rig.world, &rig.where);
     talk_send(&other, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n01234");
