@@ -8,8 +8,10 @@
 #include <stdlib.h>
 
 #include "api/api_int.h"
+#include "api/front.h"
 #include "base/mem.h"
 #include "base/timefmt.h"
+#include "codec/json.h"
 
 enum { KEEP_ALIVE_MS = 15000 };
 
@@ -166,19 +168,14 @@ json_t *json_now(struct api *api)
 json_t *read_body(struct http_exchange *x)
 {
     const struct span body = http_exchange_body(x);
-    json_error_t err;
-    json_t *json = json_loadb(body.p ? body.p : "", body.n, JSON_REJECT_DUPLICATES, &err);
-    json_t *errors;
+    struct error err = { 0 };
+    json_t *json, *errors;
 
-    if (json) {
+    if (json_read(body, FRONT_MANAGEMENT_BODY_MAX, &json, &err) == 0) {
         return json;
     }
-    errors = json_pack("[{s:[s,i], s:s, s:s}]", "loc", "body", err.position, "msg", err.text,
-                       "type", "json_invalid");
-    if (!errors) { /* the parser's words quoted bytes that are no text */
-        errors = json_pack("[{s:[s,i], s:s, s:s}]", "loc", "body", err.position, "msg",
-                           "the body is no JSON", "type", "json_invalid");
-    }
+    errors = json_pack("[{s:[s], s:s, s:s}]", "loc", "body", "msg", err.text, "type",
+                       "json_invalid");
     respond_schema_errors(x, errors);
     json_decref(errors);
     return NULL;

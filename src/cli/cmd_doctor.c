@@ -21,8 +21,10 @@
 #include "base/str.h"
 #include "base/stream.h"
 #include "cli/commands.h"
+#include "codec/gguf.h"
 #include "config/config.h"
 #include "daemon/daemon.h"
+#include "daemon/options.h"
 
 enum { OUTPUT_MAX = 4096, VERSION_LIMIT_MS = 10000, NOFILE_WANTED = 4096 };
 static const uint64_t disk_fail_bytes = 64ull << 20, disk_warn_bytes = 1ull << 30;
@@ -104,6 +106,36 @@ static void look_at_config(struct doctor *d)
     } else {
         find(d, OK, "config", "no file, so everything has its default");
     }
+}
+
+/* A model file that was cut short would only show when its engine dies. */
+static void look_at_model_files(struct doctor *d)
+{
+    struct model_config **models = NULL;
+    struct error e = { 0 };
+    size_t count = 0;
+
+    if (!d->config || options_models(d->config, &models, &count, &e) < 0) {
+        return; /* said by look_at_config */
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct gguf_info info;
+
+        if (!str_ends(models[i]->model_path, ".gguf")) {
+            continue;
+        }
+        if (gguf_read_file(models[i]->model_path, &info, &e) < 0) {
+            find(d, FAIL, "model", "%s: %s", models[i]->id, e.text);
+        } else {
+            find(d, OK, "model", "%s: %s, %llu layers, %llu MiB of weights", models[i]->id,
+                 info.architecture, (unsigned long long)info.block_count,
+                 (unsigned long long)(info.tensor_bytes >> 20));
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        model_config_free(models[i]);
+    }
+    free(models);
 }
 
 /* ---- the data directory ---- */
@@ -372,8 +404,9 @@ static void look_at_sqlite(struct doctor *d)
 }
 
 static void (*const looks[])(struct doctor *d) = {
-    look_at_config,    look_at_data_dir,  look_at_daemon, look_at_llama_server,
-    look_at_addresses, look_at_leftovers, look_at_limits, look_at_sqlite,
+    look_at_config,       look_at_model_files, look_at_data_dir,  look_at_daemon,
+    look_at_llama_server, look_at_addresses,   look_at_leftovers, look_at_limits,
+    look_at_sqlite,
 };
 
 static int run(struct cli *cli)

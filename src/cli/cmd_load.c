@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/commands.h"
+#include "codec/gguf.h"
 
 enum { POLL_MS = 100, MIB = 1024 * 1024 };
 
@@ -43,6 +44,7 @@ static int define_file(struct cli *cli, const char *file, const struct stat *st,
     _cleanup_(freep) char *id = name ? xstrdup(name) : id_of_file(file);
     _cleanup_(freep) char *path = realpath(file, NULL);
     _cleanup_(freep) char *model_url = cli_path("/api/models/", id, "");
+    struct gguf_info info;
     struct reply reply;
     struct error e;
     json_t *config;
@@ -57,6 +59,10 @@ static int define_file(struct cli *cli, const char *file, const struct stat *st,
             *ret_id = TAKE_PTR(id);
             return 0;
         }
+    }
+    if (gguf_read_file(file, &info, &e) < 0) {
+        complain("%s", e.text);
+        return error_kind(e.code)->exit_code;
     }
     config = json_pack("{s:s, s:s, s:s, s:s, s:i, s:{s:I}}", "id", id, "name", id, "framework",
                        "llama_cpp", "model_path", path ? path : file, "priority", 5,

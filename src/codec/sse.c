@@ -117,9 +117,10 @@ static void examine(struct sse_reader *reader, struct span raw, struct sse_event
 
     *ret = (struct sse_event){ .raw = raw, .whole = true };
     buf_clear(&reader->joined);
-    if (span_starts(raw, "\xEF\xBB\xBF")) {
+    if (!reader->begun && span_starts(raw, "\xEF\xBB\xBF")) {
         p += 3; /* a byte order mark, which the format allows at the very front */
     }
+    reader->begun = true;
     while (p < end) {
         const char *from = p;
 
@@ -148,6 +149,7 @@ static bool pass_fed(struct sse_reader *reader, size_t n, bool ends, struct sse_
     *ret = (struct sse_event){ .raw = { reader->fed.p, n } };
     take_fed(reader, n);
     reader->passing = !ends;
+    reader->begun = true;
     return true;
 }
 

@@ -43,6 +43,7 @@ struct sse_reader {
     bool in_line;       /* not at a line's first byte */
     bool first_line;    /* of an item */
     bool comment;       /* the item's first line began with a colon */
+    bool begun;         /* an item came out */
 };
 
 void sse_reader_init(struct sse_reader *reader, size_t max_held);

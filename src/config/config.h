@@ -45,7 +45,8 @@ struct option_table {
 struct config;
 
 /* path NULL: no file. tables: NULL-terminated array of pointers. environ_: "NAME=value" strings.
- * Errors say file, line and key. Unknown keys are errors (with the nearest known name). */
+ * Errors say file, line and key. Unknown keys are errors (with the nearest known name); unknown
+ * BERTH_ variables are only warned of. Blocking: reads the file. */
 int config_load(const char *path, const char *const *environ_,
                 const struct option_table *const *tables, struct config **ret,
                 struct error *reterr) _must_check_;
@@ -61,9 +62,10 @@ uint64_t config_bytes(const struct config *c, const char *name);
 const char *const *config_list(const struct config *c, const char *name);
 /* Where the value came from: "default", "FILE:LINE", "BERTH_SERVER_LISTEN". */
 const char *config_source(const struct config *c, const char *name);
-/* The `models:` list of the file as a JSON array (empty when there is none), with the line of each
- * in *ret_lines when wanted. Borrowed. */
+/* The `models:` list of the file as a JSON array (empty when there is none), ${NAME} replaced in its
+ * texts. Borrowed. */
 json_t *config_models(const struct config *c);
+/* The line in which the model of this index begins; 0 when there is none. */
 int config_model_line(const struct config *c, size_t index);
 /* The file's absolute path, or NULL. */
 const char *config_path(const struct config *c);
