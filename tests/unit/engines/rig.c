@@ -70,8 +70,13 @@ static void on_stream(void *owner, struct stream *s)
 {
     static const struct stream_handler handler = { on_data, on_end, on_conn_drain };
     struct sim_engine *engine = owner;
-    struct engine_conn *c = xcalloc(1, sizeof(*c));
+    struct engine_conn *c;
 
+    if (engine->rig->service) {
+        engine->rig->service->on_stream(engine, s);
+        return;
+    }
+    c = xcalloc(1, sizeof(*c));
     c->engine = engine;
     c->stream = s;
     list_append(&engine->conns, &c->node);
@@ -272,6 +277,9 @@ static void finish_engine(struct sim_process *p)
     struct sim_engine *engine = p->user;
     struct engine_conn *c, *tmp;
 
+    if (engine->rig->service) {
+        engine->rig->service->on_end(engine);
+    }
     list_for_each_safe (c, tmp, &engine->conns, node) {
         close_conn(c);
     }
@@ -329,25 +337,31 @@ void rig_recover(struct rig *rig)
     }
 }
 
-void rig_crash(struct rig *rig)
+void rig_lose_engines(struct rig *rig)
 {
     notify_remove(&rig->on_model);
     rig->engines = engines_destroy(rig->engines);
+}
+
+void rig_crash(struct rig *rig)
+{
+    rig_lose_engines(rig);
     rig->metrics = metrics_destroy(rig->metrics);
     make_engines(rig);
 }
 
-static void load_config(struct rig *rig, const char *const *environment)
+static void load_config(struct rig *rig, const struct rig_options *options)
 {
-    static const struct option_table *const tables[] = { &engines_options, NULL };
-    const char *all[16] = { "BERTH_ENGINES_LLAMA_SERVER=/bin/true" };
+    static const struct option_table *const own[] = { &engines_options, NULL };
+    const char *all[32] = { "BERTH_ENGINES_LLAMA_SERVER=/bin/true" };
+    const char *const *setting = options->environment;
     struct error err = { 0 };
-    size_t n = 1;
 
-    for (; environment && *environment; environment++) {
-        all[n++] = *environment;
+    for (size_t n = 1; setting && *setting; setting++) {
+        assert_true(n < ARRAY_SIZE(all) - 1);
+        all[n++] = *setting;
     }
-    if (config_load(NULL, all, tables, &rig->config, &err) < 0) {
+    if (config_load(NULL, all, options->tables ? options->tables : own, &rig->config, &err) < 0) {
         fail_msg("configuration: %s", err.text);
     }
 }
@@ -366,17 +380,23 @@ static void enter_dir(struct rig *rig)
 
 struct rig *rig_create(uint64_t seed, const char *const *environment)
 {
-    static const struct store_schema *const schemas[] = { &events_schema, &models_schema,
-                                                          &engines_schema, NULL };
+    return rig_create_with(seed, &(struct rig_options){ .environment = environment });
+}
+
+struct rig *rig_create_with(uint64_t seed, const struct rig_options *options)
+{
+    static const struct store_schema *const own[] = { &events_schema, &models_schema,
+                                                      &engines_schema, NULL };
     struct rig *rig = xcalloc(1, sizeof(*rig));
-    struct store_options store = { .path = ":memory:", .schemas = schemas };
+    struct store_options store = { .path = ":memory:",
+                                   .schemas = options->schemas ? options->schemas : own };
     struct error err = { 0 };
 
     if (!getenv("VERBOSE")) {
         log_set_fd(-1);
     }
     enter_dir(rig);
-    load_config(rig, environment);
+    load_config(rig, options);
     list_init(&rig->alive);
     rig->drains = true;
     rig->behaviour = (struct behaviour){ .load_ms = 70 };
@@ -403,8 +423,7 @@ void rig_destroy(struct rig *rig)
 {
     struct sim_engine *engine, *tmp;
 
-    notify_remove(&rig->on_model);
-    rig->engines = engines_destroy(rig->engines);
+    rig_lose_engines(rig);
     list_for_each_safe (engine, tmp, &rig->alive, node) {
         sim_process_exit(engine->process, 0, 9);
     }

@@ -41,6 +41,19 @@ struct sim_engine {
     struct address address;
 };
 
+/* A test whose engines do more than answer probes serves their connections itself. */
+struct rig_service {
+    void (*on_stream)(struct sim_engine *engine, struct stream *s); /* owns s */
+    void (*on_end)(struct sim_engine *engine); /* the process ends: closes what it owns */
+};
+
+struct rig_options {
+    const char *const *environment;           /* option settings ("BERTH_ENGINES_START_TIMEOUT=2s"),
+                                                 NULL-terminated; may be NULL */
+    const struct option_table *const *tables; /* NULL-terminated; NULL: those of the engines */
+    const struct store_schema *const *schemas; /* NULL-terminated; NULL: events, models, engines */
+};
+
 enum { RIG_CHANGES_MAX = 256 };
 
 struct rig {
@@ -54,19 +67,23 @@ struct rig {
     struct listener listener, on_model;
     struct behaviour behaviour;                         /* of engines that start from now on */
     void (*roll)(struct rig *rig, struct behaviour *b); /* instead of it, per start; may be NULL */
-    struct list alive;                                  /* struct sim_engine */
-    bool drains;      /* says at once that a draining instance is empty */
-    unsigned starts;  /* of leaders, so far */
-    char trail[4096]; /* "starting ready draining …" as told by the signal */
-    int last_result;  /* of the last change of the catalogue */
+    const struct rig_service *service; /* instead of one-line answers; may be NULL */
+    void *user;                        /* the service's */
+    struct list alive;                 /* struct sim_engine */
+    bool drains;                       /* says at once that a draining instance is empty */
+    unsigned starts;                   /* of leaders, so far */
+    char trail[4096];                  /* "starting ready draining …" as told by the signal */
+    int last_result;                   /* of the last change of the catalogue */
     int64_t last_id;
     char dir[64];
 };
 
-/* environment: option settings ("BERTH_ENGINES_START_TIMEOUT=2s"), NULL-terminated; may be NULL. */
 struct rig *rig_create(uint64_t seed, const char *const *environment);
+struct rig *rig_create_with(uint64_t seed, const struct rig_options *options);
 void rig_destroy(struct rig *rig);
 /* kill -9 of berth, and a new one: engines live on. */
+/* berth is gone for now: the processes live on, nobody watches them. */
+void rig_lose_engines(struct rig *rig);
 void rig_crash(struct rig *rig);
 void rig_recover(struct rig *rig);
 

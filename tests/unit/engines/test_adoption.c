@@ -261,6 +261,19 @@ static int count_engines(void)
     return n;
 }
 
+/* A child whose berth was killed before its exec shows its mark for a moment, then ends by itself
+ * (--parent) without ever being an engine: what counts is what stays. */
+static bool settles_to_one(void)
+{
+    for (int i = 0; i < 300; i++) {
+        if (count_engines() <= 1) {
+            return true;
+        }
+        usleep(10000);
+    }
+    return false;
+}
+
 static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
 {
     return remove(path);
@@ -321,7 +334,7 @@ static void test_kill_9_at_random_moments(void **state)
         }
         usleep((useconds_t)(random() % 30000)); /* the fault's moment, nothing is waited for */
         kill_berth(&b);
-        if (count_engines() > 1) {
+        if (!settles_to_one()) {
             fail_msg("two engines after kill %d", i);
         }
     }

@@ -667,7 +667,7 @@ static void test_not_wanted_any_more_is_killed(void **state)
     int64_t id = rig_add_model(rig, "m", NULL);
 
     rig_await(rig, id, INSTANCE_READY, 1000);
-    rig->engines = engines_destroy(rig->engines);
+    rig_lose_engines(rig);
     rig_want(rig, id, false);
     rig_crash(rig);
     rig_recover(rig);
@@ -682,8 +682,7 @@ static void test_changed_meanwhile_is_replaced(void **state)
     int64_t id = rig_add_model(rig, "m", NULL);
 
     rig_await(rig, id, INSTANCE_READY, 1000);
-    notify_remove(&rig->on_model);
-    rig->engines = engines_destroy(rig->engines);
+    rig_lose_engines(rig);
     rig_update_model(rig, id, "m", "\"parameters\":{\"threads\":2}");
     rig_crash(rig);
     rig_recover(rig);
