@@ -101,7 +101,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     } else if (n < 0) {
         uv_read_stop(stream);
         c->reading = false;
-        tell_end(c, n == UV_EOF ? 0 : (int)n);
+        tell_end(c, n == UV_EOF ? c->broken : (int)n);
     }
 }
 
@@ -181,6 +181,17 @@ static void on_all_sent(struct uv_conn *c)
     }
 }
 
+/* Nothing can be sent any more. While reading is on the end is told by the reader: what the peer
+ * said last, and perhaps why it listens no more, still stands in the socket. */
+static void write_failed(struct uv_conn *c, int err)
+{
+    c->broken = err;
+    buf_finish(&c->out);
+    if (!c->reading || c->lingering) {
+        tell_end(c, err);
+    }
+}
+
 static void on_written(uv_write_t *req, int status);
 
 /* The kernel is full: what stands in `out` waits as `sending`. */
@@ -213,9 +224,7 @@ static void flush(struct uv_conn *c)
             return;
         }
         if (n < 0) {
-            c->broken = n;
-            buf_clear(&c->out);
-            tell_end(c, n);
+            write_failed(c, n);
             return;
         }
         buf_consume(&c->out, (size_t)n);
@@ -232,9 +241,7 @@ static void on_written(uv_write_t *req, int status)
         return;
     }
     if (status < 0) {
-        c->broken = status;
-        buf_finish(&c->out);
-        tell_end(c, status);
+        write_failed(c, status);
     } else if (c->out.len > 0) {
         mark_dirty(c);
     } else {

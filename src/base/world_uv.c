@@ -55,8 +55,12 @@ static void on_idle(uv_idle_t *idle)
 {
 }
 
+/* Only wakes the loop: what is due runs in on_prepare. */
 static void on_timer(uv_timer_t *timer)
 {
+    struct uv_world *w = timer->data;
+
+    w->armed_ms = UINT64_MAX;
 }
 
 /* Arms libuv so that the loop comes round when the next thing is due. */
@@ -70,6 +74,10 @@ static void real_wake(struct world *base)
         return;
     }
     uv_idle_stop(&w->idle);
+    if (due == w->armed_ms) {
+        return;
+    }
+    w->armed_ms = due;
     if (due != UINT64_MAX) {
         uv_timer_start(&w->timer, on_timer, due - now, 0);
     } else {
@@ -206,7 +214,8 @@ struct world *world_create(void)
     uv_prepare_init(&w->loop, &w->prepare);
     uv_check_init(&w->loop, &w->check);
     uv_async_init(&w->loop, &w->async, on_async);
-    w->prepare.data = w->check.data = w->async.data = w;
+    w->timer.data = w->prepare.data = w->check.data = w->async.data = w;
+    w->armed_ms = UINT64_MAX;
     uv_prepare_start(&w->prepare, on_prepare);
     uv_check_start(&w->check, on_check);
     /* A write to a connection whose peer is gone is an error to read, not a reason to die. */

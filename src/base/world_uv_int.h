@@ -12,7 +12,8 @@ enum { READ_BUFFER_SIZE = 64 * 1024 };
 struct uv_world {
     struct world base;
     uv_loop_t loop;
-    uv_timer_t timer;     /* the earliest of base.timers */
+    uv_timer_t timer;     /* the earliest of base.timers … */
+    uint64_t armed_ms;    /* … which is due then; UINT64_MAX while it is not armed */
     uv_idle_t idle;       /* runs while something is posted or due: the poll does not wait */
     uv_prepare_t prepare; /* before the poll: due things, then flush */
     uv_check_t check;     /* after the poll: flush */
