@@ -62,8 +62,8 @@ uint64_t config_bytes(const struct config *c, const char *name);
 const char *const *config_list(const struct config *c, const char *name);
 /* Where the value came from: "default", "FILE:LINE", "BERTH_SERVER_LISTEN". */
 const char *config_source(const struct config *c, const char *name);
-/* The `models:` list of the file as a JSON array (empty when there is none), ${NAME} replaced in its
- * texts. Borrowed. */
+/* The `models:` list of the file as a JSON array (empty when there is none), ${NAME} replaced in
+ * its texts. Borrowed. */
 json_t *config_models(const struct config *c);
 /* The line in which the model of this index begins; 0 when there is none. */
 int config_model_line(const struct config *c, size_t index);

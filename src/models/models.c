@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/timefmt.h"
+#include "codec/json.h"
 #include "models/models_int.h"
 
 struct entry {
@@ -147,16 +148,17 @@ static struct entry *remember(struct models *m, const struct model_row *row,
 static struct model_config *parse_stored(const struct model_row *row)
 {
     struct validation v = validation_init();
-    json_error_t error;
-    json_t *json = json_loads(row->config, JSON_REJECT_DUPLICATES, &error);
-    struct model_config *config = json ? model_config_parse(json, &v) : NULL;
+    struct error e = { 0 };
+    json_t *json = NULL;
+    int r = json_read(span_of(row->config), JSON_BYTES_MAX, &json, &e);
+    struct model_config *config = r == 0 ? model_config_parse(json, &v) : NULL;
 
     if (!config) {
         log_error("models", NULL, "a stored definition cannot be read and is left out, ignoring",
                   kv_int("id", row->id),
                   kv_str("why", json ? json_string_value(json_object_get(
                                            json_array_get(v.schema_errors, 0), "msg"))
-                                     : error.text));
+                                     : e.text));
     }
     json_decref(json);
     validation_finish(&v);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Checks the scanner against jansson on any bytes; for the unit test and the fuzzer. Both must say the same, but for what the
- * scanner's header lists: jansson alone refuses what it cannot hold, the scanner alone refuses depth and wanted duplicates.
+ * Checks the scanner against jansson on any bytes; for the unit test and the fuzzer. Both must say
+ * the same, but for what the scanner's header lists: jansson alone refuses what it cannot hold, the
+ * scanner alone refuses depth and wanted duplicates.
  */
 #pragma once
 
@@ -141,16 +142,22 @@ static inline void scan_check_accepted(struct span text, const struct scan_membe
     scan_check_opening(text);
 }
 
+/* A NUL byte is legal nowhere, but jansson loses one that follows a word or a number. */
 static inline void scan_check(const char *p, size_t n)
 {
     struct span text = { p, n };
     struct scan_member m[SCAN_WANTED];
     struct error e = { 0 };
     json_error_t je;
-    json_t *j = json_loadb(p, n, JSON_ALLOW_NUL, &je), *strict;
+    json_t *j, *strict;
     int r = scan_with_names(text, m, &e);
 
     ORACLE(r == 0 || (r < 0 && e.code == r && e.text[0]));
+    if (n > 0 && memchr(p, '\0', n)) {
+        ORACLE(r < 0);
+        return;
+    }
+    j = json_loadb(p, n, JSON_ALLOW_NUL, &je);
     if (!j) {
         enum json_error_code code = json_error_code(&je);
 

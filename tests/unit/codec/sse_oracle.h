@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Checks the SSE reader on any bytes and any cuts; for the unit test and the fuzzer. All bytes must come out in order, and the
- * payloads must be those that a plain reading of the whole text gives.
+ * Checks the SSE reader on any bytes and any cuts; for the unit test and the fuzzer. All bytes must
+ * come out in order, and the payloads must be those that a plain reading of the whole text gives.
  */
 #pragma once
 
@@ -114,7 +114,8 @@ static inline void sse_drain(struct sse_reader *reader, struct buf *raw, struct 
     }
 }
 
-/* Feeds pieces whose sizes come from next_size; with room for everything the events are compared too. */
+/* Feeds pieces whose sizes come from next_size; with room for everything the events are compared
+ * too. */
 static inline void sse_check(const char *p, size_t n, size_t max_held,
                              size_t (*next_size)(void *arg), void *arg)
 {

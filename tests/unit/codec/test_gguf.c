@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* GGUF headers made here byte by byte: what is read, and that every damage is refused with words. */
+/* GGUF headers made here byte by byte: what is read, and that every damage is refused with words.
+ */
 #include "unit.h"
 
 #include <fcntl.h>
@@ -51,7 +52,8 @@ static void put_head(struct buf *b, uint64_t version, uint64_t tensors, uint64_t
     put(b, pairs, 8);
 }
 
-static void put_tensor(struct buf *b, const char *name, uint64_t rows, uint64_t type, uint64_t offset)
+static void put_tensor(struct buf *b, const char *name, uint64_t rows, uint64_t type,
+                       uint64_t offset)
 {
     put_text(b, name);
     put(b, 2, 4);
@@ -333,14 +335,10 @@ static void reads_a_real_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tells_what_the_model_is),
-        cmocka_unit_test(every_truncation_is_refused),
-        cmocka_unit_test(says_how_much_is_missing),
-        cmocka_unit_test(damage_is_named),
-        cmocka_unit_test(deep_arrays_are_refused),
-        cmocka_unit_test(types_of_tomorrow_pass),
-        cmocka_unit_test(the_source_may_fail),
-        cmocka_unit_test(reads_files),
+        cmocka_unit_test(tells_what_the_model_is),  cmocka_unit_test(every_truncation_is_refused),
+        cmocka_unit_test(says_how_much_is_missing), cmocka_unit_test(damage_is_named),
+        cmocka_unit_test(deep_arrays_are_refused),  cmocka_unit_test(types_of_tomorrow_pass),
+        cmocka_unit_test(the_source_may_fail),      cmocka_unit_test(reads_files),
         cmocka_unit_test(reads_a_real_model),
     };
 

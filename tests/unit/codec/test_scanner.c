@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The request scanner: what it finds, what it refuses, and that it agrees with jansson on thousands of random texts. */
+/* The request scanner: what it finds, what it refuses, and that it agrees with jansson on thousands
+ * of random texts. */
 #include "unit.h"
 
 #include "base/mem.h"
@@ -12,10 +13,11 @@ static int scan_one_member(const char *text, struct scan_member *m, struct error
 
 static void finds_members_and_their_places(void **state)
 {
-    const char *text = " {\"a\":[1,{\"model\":\"no\"}], \"mo\\u0064el\" : \"t\\u0069ny\\n\" ,\"max_tokens\":-12,"
-                       "\"stream\":true,\"stream_options\":{\"x\":1,\"include_usage\":false},"
-                       "\"stream_options.include_usage\":1, \"big\":1e999, \"long\":"
-                       "1234567890123456789012345678901234567890} \n";
+    const char *text =
+        " {\"a\":[1,{\"model\":\"no\"}], \"mo\\u0064el\" : \"t\\u0069ny\\n\" ,\"max_tokens\":-12,"
+        "\"stream\":true,\"stream_options\":{\"x\":1,\"include_usage\":false},"
+        "\"stream_options.include_usage\":1, \"big\":1e999, \"long\":"
+        "1234567890123456789012345678901234567890} \n";
     struct scan_member m[SCAN_WANTED];
     _cleanup_(freep) char *model = NULL;
     int64_t tokens = 0;
@@ -45,7 +47,10 @@ static void unescapes_all_of_json(void **state)
     _cleanup_(freep) char *s = NULL;
 
     assert_int_equal(
-        scan_one_member("{\"s\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\u20AC\\uD83D\\uDE00 \xC3\xA9\"}", &m, NULL), 0);
+        scan_one_member(
+            "{\"s\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\u20AC\\uD83D\\uDE00 \xC3\xA9\"}", &m,
+            NULL),
+        0);
     assert_int_equal(scan_string(&m, &s, NULL), 0);
     assert_string_equal(s, "\"\\/\b\f\n\r\t\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80 \xC3\xA9");
 }
@@ -87,14 +92,17 @@ static void says_where_it_is_not_json(void **state)
         { "{\"a\":1,}", "invalid JSON at byte 7: a key in quotes was expected", -EBADMSG },
         { "{\"a\" 1}", "invalid JSON at byte 5: a colon was expected", -EBADMSG },
         { "{\"a\":[1 2]}", "invalid JSON at byte 8: a comma or ] was expected", -EBADMSG },
-        { "{\"a\":{\"b\":1 \"c\"}}", "invalid JSON at byte 12: a comma or } was expected", -EBADMSG },
+        { "{\"a\":{\"b\":1 \"c\"}}", "invalid JSON at byte 12: a comma or } was expected",
+          -EBADMSG },
         { "{\"a\":01}", "invalid JSON at byte 6: a comma or } was expected", -EBADMSG },
         { "{\"a\":1.}", "invalid JSON at byte 7: digits were expected", -EBADMSG },
         { "{\"a\":nul}", "invalid JSON at byte 5: a value was expected", -EBADMSG },
-        { "{\"a\":\"\t\"}", "invalid JSON at byte 6: a control character stands in a string", -EBADMSG },
+        { "{\"a\":\"\t\"}", "invalid JSON at byte 6: a control character stands in a string",
+          -EBADMSG },
         { "{\"a\":\"\xC0\x80\"}", "invalid JSON at byte 6: a string is not UTF-8", -EBADMSG },
         { "{\"a\":\"\xED\xA0\x80\"}", "invalid JSON at byte 6: a string is not UTF-8", -EBADMSG },
-        { "{\"a\":\"b", "invalid JSON: the text ends at byte 7, where a string is not closed", -EBADMSG },
+        { "{\"a\":\"b", "invalid JSON: the text ends at byte 7, where a string is not closed",
+          -EBADMSG },
         { "{\"s\":1,\"\\u0073\":2}", "the key 's' stands there twice, again at byte 7", -EINVAL },
     };
     struct scan_member m = { .name = "s" };
@@ -107,11 +115,29 @@ static void says_where_it_is_not_json(void **state)
     }
 }
 
+static void refuses_a_nul_byte_anywhere(void **state)
+{
+    static const char text[] = "{ \"s\" : [ null , 12 , \"x\" ] }";
+
+    for (size_t at = 0; at < sizeof(text); at++) {
+        struct scan_member m = { .name = "s" };
+        struct buf b = BUF_INIT(100);
+
+        buf_append(&b, text, at);
+        buf_putc(&b, '\0');
+        buf_puts(&b, text + at);
+        assert_true(scan_object(buf_span(&b), &m, 1, NULL) < 0);
+        buf_finish(&b);
+    }
+}
+
 static void refuses_half_a_surrogate_pair(void **state)
 {
-    static const char *const texts[] = { "{\"a\":\"\\uD800\"}", "{\"a\":\"\\uDC00\"}",
-                                         "{\"a\":\"\\uD800\\u0041\"}", "{\"a\":\"\\uD800x\"}",
-                                         "{\"a\":\"\\u12\"}", "{\"a\":\"\\x\"}", "{\"a\":\"\\" };
+    static const char *const texts[] = {
+        "{\"a\":\"\\uD800\"}",  "{\"a\":\"\\uDC00\"}", "{\"a\":\"\\uD800\\u0041\"}",
+        "{\"a\":\"\\uD800x\"}", "{\"a\":\"\\u12\"}",   "{\"a\":\"\\x\"}",
+        "{\"a\":\"\\"
+    };
     struct scan_member m = { .name = "s" };
 
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -167,6 +193,35 @@ static void a_bad_byte_anywhere_in_a_long_string_is_seen(void **state)
     }
 }
 
+/* {"s":"..."} with these bytes inside */
+static bool is_accepted(const unsigned char *bytes, size_t n)
+{
+    struct scan_member m = { .name = "s" };
+    char text[16] = "{\"s\":\"";
+
+    memcpy(text + 6, bytes, n);
+    memcpy(text + 6 + n, "\"}", 2);
+    return scan_object((struct span){ text, n + 8 }, &m, 1, NULL) == 0;
+}
+
+static void all_sequences_are_judged_as_utf8_has_it(void **state)
+{
+    static const unsigned char seconds[] = { 'a',  0x7F, 0x80, 0x8F, 0x90,
+                                             0x9F, 0xA0, 0xBF, 0xC0, 0xFF };
+
+    for (unsigned first = 0x80; first <= 0xFF; first++) {
+        for (size_t i = 0; i < ARRAY_SIZE(seconds); i++) {
+            for (size_t k = 0; k < ARRAY_SIZE(seconds); k++) {
+                unsigned char s[4] = { (unsigned char)first, seconds[i], seconds[k], seconds[k] };
+
+                for (size_t n = 1; n <= 4; n++) {
+                    assert_int_equal(is_accepted(s, n), is_valid_utf8((const char *)s, n));
+                }
+            }
+        }
+    }
+}
+
 /* Random trees */
 
 static uint64_t random_state;
@@ -182,8 +237,19 @@ static uint64_t below(uint64_t n)
 
 static json_t *random_string(void)
 {
-    static const char *const pieces[] = { "a", "\"", "\\", "/", "\n", "\x01", "\xC3\xA9", "\xE4\xB8\xAD",
-                                          "\xF0\x9F\x98\x80", "{", "]", ",", "some longer plain text " };
+    static const char *const pieces[] = { "a",
+                                          "\"",
+                                          "\\",
+                                          "/",
+                                          "\n",
+                                          "\x01",
+                                          "\xC3\xA9",
+                                          "\xE4\xB8\xAD",
+                                          "\xF0\x9F\x98\x80",
+                                          "{",
+                                          "]",
+                                          ",",
+                                          "some longer plain text " };
     struct buf b = BUF_INIT(4096);
     json_t *j;
 
@@ -197,8 +263,10 @@ static json_t *random_string(void)
 
 static json_t *random_value(unsigned depth)
 {
-    static const char *const keys[] = { "model", "stream", "stream_options", "include_usage",
-                                        "max_tokens", "a", "", "b.c", "\xC3\xA9", "zzz" };
+    static const char *const keys[] = {
+        "model",    "stream", "stream_options", "include_usage", "max_tokens", "a", "", "b.c",
+        "\xC3\xA9", "zzz"
+    };
     json_t *j;
 
     switch (below(depth ? 8 : 6)) {
@@ -261,9 +329,11 @@ int main(void)
         cmocka_unit_test(unescapes_all_of_json),
         cmocka_unit_test(names_the_type_that_is_wrong),
         cmocka_unit_test(says_where_it_is_not_json),
+        cmocka_unit_test(refuses_a_nul_byte_anywhere),
         cmocka_unit_test(refuses_half_a_surrogate_pair),
         cmocka_unit_test(nests_to_128_and_no_deeper),
         cmocka_unit_test(a_bad_byte_anywhere_in_a_long_string_is_seen),
+        cmocka_unit_test(all_sequences_are_judged_as_utf8_has_it),
         cmocka_unit_test(agrees_with_jansson_on_random_trees),
     };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The SSE reader: events at every cut, all line ends, the bound on what is held; and the writers. */
+/* The SSE reader: events at every cut, all line ends, the bound on what is held; and the writers.
+ */
 #include "unit.h"
 
 #include "base/mem.h"
@@ -111,6 +112,39 @@ static void a_long_event_is_passed_on_unexamined(void **state)
     sse_reader_finish(&r);
 }
 
+/* `first` fills what may be held, then comes the rest of the event: all of it is passed on, up to
+ * the blank line. */
+static void check_passed_on(const char *first, const char *rest)
+{
+    struct sse_reader r;
+    struct sse_event e;
+    size_t n = 0;
+
+    sse_reader_init(&r, strlen(first));
+    sse_feed(&r, span_of(first));
+    assert_false(sse_next(&r, &e));
+    sse_feed(&r, span_of(rest));
+    while (sse_next(&r, &e)) {
+        assert_false(e.whole);
+        n += e.raw.n;
+    }
+    assert_int_equal(n, strlen(first) + strlen(rest));
+    sse_feed(&r, SPAN("data: next\n\n"));
+    assert_true(sse_next(&r, &e));
+    assert_true(span_eq(e.data, "next"));
+    assert_false(sse_next(&r, &e));
+    sse_reader_finish(&r);
+}
+
+static void what_is_passed_on_ends_where_the_event_ends(void **state)
+{
+    check_passed_on("data", ":x\ndata: y\n\n");
+    check_passed_on("data: x", "\ndata: y\n\n");
+    check_passed_on("data: x\n", ":c\ndata: y\n\n");
+    check_passed_on("data: x\r", "\ndata: y\r\n\r\n");
+    check_passed_on("data: x\n", "\n");
+}
+
 static uint64_t random_state;
 
 static size_t random_size(void *arg)
@@ -123,8 +157,10 @@ static size_t random_size(void *arg)
 
 static void random_streams_come_out_whole(void **state)
 {
-    static const char *const pieces[] = { "data", ":", " ", "\n", "\r", "\r\n", "\n\n", "id: 1", "event: e",
-                                          "x", "data: y\n", "data: long enough to matter\r\n\r\n" };
+    static const char *const pieces[] = {
+        "data", ":",     " ",        "\n", "\r",        "\r\n",
+        "\n\n", "id: 1", "event: e", "x",  "data: y\n", "data: long enough to matter\r\n\r\n"
+    };
     size_t many = ARRAY_SIZE(pieces), limits[] = { 1, 4, 100 };
 
     random_state = test_seed("sse");
@@ -185,6 +221,7 @@ int main(void)
         cmocka_unit_test(a_whole_event_is_not_copied),
         cmocka_unit_test(a_comment_does_not_wait_for_a_blank_line),
         cmocka_unit_test(a_long_event_is_passed_on_unexamined),
+        cmocka_unit_test(what_is_passed_on_ends_where_the_event_ends),
         cmocka_unit_test(random_streams_come_out_whole),
         cmocka_unit_test(writers_write_what_the_reader_reads),
         cmocka_unit_test(a_full_buffer_takes_no_part_of_an_event),

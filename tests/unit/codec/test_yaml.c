@@ -38,14 +38,19 @@ static void scalars_have_types(void **state)
     static const struct pair pairs[] = {
         { "", "null" },
         { "# only a comment\n", "null" },
-        { "[~, null, true, False, on, off, yes, no]", "[null,null,true,false,\"on\",\"off\",\"yes\",\"no\"]" },
+        { "[~, null, true, False, on, off, yes, no]",
+          "[null,null,true,false,\"on\",\"off\",\"yes\",\"no\"]" },
         { "[1, -2, +3, 0, '1', \"2\"]", "[1,-2,3,0,\"1\",\"2\"]" },
         { "[1.5, -0.25, 1e3, .5]", "[1.5,-0.25,1000.0,0.5]" },
         { "[0755, 1.2.3, 1e, '', 12345678901234567890, 1e999, 127.0.0.1:8080, 300s]",
-          "[\"0755\",\"1.2.3\",\"1e\",\"\",\"12345678901234567890\",\"1e999\",\"127.0.0.1:8080\",\"300s\"]" },
+          "[\"0755\",\"1.2.3\",\"1e\",\"\",\"12345678901234567890\",\"1e999\",\"127.0.0.1:8080\","
+          "\"300s\"]" },
         { "a: |\n  x\n  y\nb:\n", "{\"a\":\"x\\ny\\n\",\"b\":null}" },
-        { "\xEF\xBB\xBF" "a: \xE4\xB8\xAD\n", "{\"a\":\"\xE4\xB8\xAD\"}" },
-        { "a: &x {k: [1, 2]}\nb: *x\nc: *x\n", "{\"a\":{\"k\":[1,2]},\"b\":{\"k\":[1,2]},\"c\":{\"k\":[1,2]}}" },
+        { "\xEF\xBB\xBF"
+          "a: \xE4\xB8\xAD\n",
+          "{\"a\":\"\xE4\xB8\xAD\"}" },
+        { "a: &x {k: [1, 2]}\nb: *x\nc: *x\n",
+          "{\"a\":{\"k\":[1,2]},\"b\":{\"k\":[1,2]},\"c\":{\"k\":[1,2]}}" },
     };
 
     check_all(pairs, ARRAY_SIZE(pairs));
@@ -74,8 +79,12 @@ static void every_value_has_its_line(void **state)
 {
     struct yaml_document d;
 
-    assert_int_equal(yaml_read(SPAN("server:\n  listen: x\n\n  port: 1\nmodels:\n  - id: a\n    x: 1\n  - id: b\n"
-                                    "c: &n\n  k: 1\nd: *n\n"), "f", &d, NULL), 0);
+    assert_int_equal(
+        yaml_read(
+            SPAN("server:\n  listen: x\n\n  port: 1\nmodels:\n  - id: a\n    x: 1\n  - id: b\n"
+                 "c: &n\n  k: 1\nd: *n\n"),
+            "f", &d, NULL),
+        0);
     assert_int_equal(yaml_line(&d, "server"), 1);
     assert_int_equal(yaml_line(&d, "server.listen"), 2);
     assert_int_equal(yaml_line(&d, "server.port"), 4);
@@ -134,7 +143,7 @@ static void files_that_unfold_are_refused(void **state)
     struct error e;
 
     buf_puts(&b, "a: &a [x,x,x,x,x,x,x,x,x]\n");
-    for (char c = 'b'; c <= 'j'; c++) {
+    for (int c = 'b'; c <= 'j'; c++) {
         buf_printf(&b, "%c: &%c [", c, c);
         for (int i = 0; i < 9; i++) {
             buf_printf(&b, "%s*%c", i ? "," : "", c - 1);
