@@ -187,6 +187,7 @@ static void write_failed(struct uv_conn *c, int err)
 {
     c->broken = err;
     buf_finish(&c->out);
+    list_remove(&c->dirty);
     if (!c->reading || c->lingering) {
         tell_end(c, err);
     }

@@ -1,20 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The first words on stdout: where berth is, and a line to try once a model answers. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "daemon/daemon_int.h"
 
-static void base_url(const struct daemon *d, char out[ADDRESS_TEXT_SIZE + 8])
+/* Where berth is, and the words that make curl go there: an address, or the admin socket where none
+ * is listened on. Owned by the caller. */
+struct place {
+    char *shown, *curl;
+};
+
+static struct place place_of(const struct daemon *d)
 {
     char text[ADDRESS_TEXT_SIZE];
     struct address a = d->bound;
+    struct place p;
 
+    if (!a.port) {
+        p.shown = xasprintf("unix:%s/berth.sock", d->dir.path);
+        p.curl = xasprintf("--unix-socket '%s/berth.sock' http://localhost", d->dir.path);
+        return p;
+    }
     if (str_eq(a.host, "::") || str_eq(a.host, "0.0.0.0")) {
         memcpy(a.host, "127.0.0.1", sizeof("127.0.0.1"));
     }
     address_format(&a, text);
-    snprintf(out, ADDRESS_TEXT_SIZE + 8, "http://%s", text);
+    p.shown = xasprintf("http://%s", text);
+    p.curl = xstrdup(p.shown);
+    return p;
+}
+
+static void place_finish(struct place *p)
+{
+    free(p->shown);
+    free(p->curl);
 }
 
 static void say_key(const struct daemon *d)
@@ -26,16 +48,17 @@ static void say_key(const struct daemon *d)
 
 static void say_ready(struct daemon *d, const struct model *model)
 {
-    char url[ADDRESS_TEXT_SIZE + 8];
+    struct place p = place_of(d);
 
-    base_url(d, url);
     printf("\nberth is ready at %s  (model '%s' is up)\n\nTry it:\n\n"
            "  curl -N %s/v1/chat/completions -H 'Content-Type: application/json' %s\\\n"
            "    -d '{\"model\": \"%s\", \"stream\": true, \"messages\": [{\"role\": \"user\", "
            "\"content\": \"Hello\"}]}'\n\n",
-           url, model->config->id, url,
-           d->new_key ? "-H \"Authorization: Bearer $BERTH_KEY\" " : "", model->config->id);
+           p.shown, model->config->id, p.curl,
+           d->new_key && d->bound.port ? "-H \"Authorization: Bearer $BERTH_KEY\" " : "",
+           model->config->id);
     fflush(stdout);
+    place_finish(&p);
     banner_stop(d);
 }
 
@@ -86,13 +109,10 @@ static const char *first_wanted(const struct daemon *d)
 
 void banner_start(struct daemon *d)
 {
-    char url[ADDRESS_TEXT_SIZE + 8];
     const char *first = first_wanted(d);
+    struct place p = place_of(d);
 
-    base_url(d, url);
-    if (d->bound.port) {
-        printf("berth %s listens on %s\n", BERTH_VERSION, url);
-    }
+    printf("berth %s listens on %s\n", BERTH_VERSION, p.shown);
     say_key(d);
     if (first) {
         printf("Starting model '%s' …\n", first);
@@ -100,9 +120,10 @@ void banner_start(struct daemon *d)
         printf("No model is to be started. Define one in the configuration file or with POST "
                "%s/api/models/,\n"
                "then start it with `berth load ID`.\n",
-               url);
+               d->bound.port ? p.shown : "");
     }
     fflush(stdout);
+    place_finish(&p);
     d->banner.fn = on_instance;
     d->banner.owner = d;
     notify_add(engines_signal(d->engines), &d->banner);

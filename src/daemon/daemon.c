@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The life of the daemon: configuration → data directory (locked) → store → rooms, lower ones first
- * → recovery of what an earlier berth left → listening → the loop. SIGTERM or SIGINT drains: no new
+ * → listening → recovery of what an earlier berth left → the loop. SIGTERM or SIGINT drains: no new
  * connections, accepted requests end, engines stop; asked twice, it does not wait for requests;
  * asked three times, it leaves the engines to the next berth. SIGHUP reads the configuration anew.
  */
 #include "daemon/daemon.h"
 
+#include <assert.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +76,7 @@ static int open_store(struct daemon *d, struct error *reterr)
 
 static void on_config_applied(void *arg, int result, int64_t id, const struct error *e)
 {
-    if (result < 0) {
+    if (result < 0 && result != -ECANCELED) {
         log_error("daemon", NULL, "the configured models could not be stored",
                   kv_str("error", e->text));
     }
@@ -183,9 +184,7 @@ static int listen_on(struct daemon *d, struct http_server *server, const struct 
     struct address bound;
     int r;
 
-    if (d->listener_count > MAX_LISTENERS) {
-        return error_set(reterr, -E2BIG, "more than %d addresses to listen on", MAX_LISTENERS);
-    }
+    assert(d->listener_count <= MAX_LISTENERS); /* daemon_load_config has counted */
     *tag =
         (struct access_listener){ .loopback = address_is_loopback(where), .admin_socket = admin };
     r = http_server_listen(server, where, tag, &bound, reterr);
@@ -221,6 +220,22 @@ static int start_listening(struct daemon *d, struct error *reterr)
 
 /* Reload: everything is read and checked before anything changes. */
 
+static void log_changes(const json_t *diff)
+{
+    const json_t *change;
+    size_t i;
+
+    log_info("daemon", NULL, "configuration reloaded",
+             kv_int("changed", (int64_t)json_array_size(diff)));
+    json_array_foreach(diff, i, change)
+    {
+        if (json_is_true(json_object_get(change, "restart_required"))) {
+            log_warn("daemon", NULL, "a changed option takes effect at the next start only",
+                     kv_str("option", json_string_value(json_object_get(change, "name"))));
+        }
+    }
+}
+
 static void reload(struct daemon *d)
 {
     struct config *fresh = NULL, *old = d->config;
@@ -244,8 +259,7 @@ static void reload(struct daemon *d)
         log_error("daemon", NULL, "the configured models were not applied",
                   kv_str("error", e.text));
     }
-    log_info("daemon", NULL, "configuration reloaded",
-             kv_int("changed", (int64_t)json_array_size(diff)));
+    log_changes(diff);
     events_emit(d->events, EVENT_CONFIG_CHANGED, "", json_pack("{s:o}", "changed", diff));
     config_free(old);
 }
@@ -322,10 +336,10 @@ static void tear_down(struct daemon *d)
     d->dispatch = dispatch_destroy(d->dispatch);
     d->engines = engines_destroy(d->engines);
     d->api = api_destroy(d->api);
-    d->store = store_close(d->store);
-    d->models = models_destroy(d->models);
     d->access = access_destroy(d->access);
+    d->models = models_destroy(d->models);
     d->events = events_destroy(d->events);
+    d->store = store_close(d->store); /* what those above have asked for is stored yet */
     d->metrics = metrics_destroy(d->metrics);
     d->world = world_destroy(d->world);
     d->config = config_free(d->config);

@@ -9,10 +9,11 @@
 
 #include "access/access.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/stream.h"
-#include "daemon/daemon.h"
+#include "daemon/daemon_int.h"
 #include "dispatch/dispatch.h"
 #include "engines/engines.h"
 #include "gateway/gateway.h"
@@ -116,18 +117,22 @@ static char **environment_with(const char *const *listen)
 static int check_addresses(const struct config *config, struct error *reterr)
 {
     const char *const *list = config_list(config, "server.listen");
+    const char *source = config_source(config, "server.listen");
+    size_t count = 0;
 
-    if (!list[0]) {
-        return error_set(reterr, -EINVAL, "server.listen (%s): no address is given",
-                         config_source(config, "server.listen"));
-    }
-    for (; *list; list++) {
+    for (; list[count]; count++) {
         struct address a;
 
-        if (address_parse(*list, &a, reterr) < 0) {
-            return error_prefix(reterr,
-                                "server.listen (%s): ", config_source(config, "server.listen"));
+        if (address_parse(list[count], &a, reterr) < 0) {
+            return error_prefix(reterr, "server.listen (%s): ", source);
         }
+    }
+    if (count == 0) {
+        return error_set(reterr, -EINVAL, "server.listen (%s): no address is given", source);
+    }
+    if (count > MAX_LISTENERS) {
+        return error_set(reterr, -EINVAL, "server.listen (%s): more than %d addresses", source,
+                         MAX_LISTENERS);
     }
     return 0;
 }
@@ -209,23 +214,34 @@ static int parse_model(const struct config *config, size_t i, struct model_confi
     return r;
 }
 
+/* All of them into list, as far as they are good; *ret_done says how far. */
+static int parse_models(const struct config *config, struct model_config **list, size_t *ret_done,
+                        struct error *reterr)
+{
+    size_t n = json_array_size(config_models(config));
+    struct map ids;
+    int r = 0;
+
+    map_init(&ids);
+    for (size_t i = 0; i < n && r == 0; i++) {
+        r = parse_model(config, i, &list[i], reterr);
+        *ret_done = i + (r == 0);
+        if (r == 0 && map_put(&ids, list[i]->id, list[i])) {
+            r = error_set(reterr, -EEXIST, "%s:%d: model '%s' is defined twice",
+                          config_path(config), config_model_line(config, i), list[i]->id);
+        }
+    }
+    map_finish(&ids);
+    return r;
+}
+
 int options_models(const struct config *config, struct model_config ***ret, size_t *ret_count,
                    struct error *reterr)
 {
     size_t n = json_array_size(config_models(config)), done = 0;
     struct model_config **list = xcalloc(n + 1, sizeof(struct model_config *));
-    int r = 0;
+    int r = parse_models(config, list, &done, reterr);
 
-    for (; done < n && r == 0; done += r == 0) {
-        r = parse_model(config, done, &list[done], reterr);
-        for (size_t i = 0; r == 0 && i < done; i++) {
-            if (str_eq(list[i]->id, list[done]->id)) {
-                r = error_set(reterr, -EEXIST, "%s:%d: model '%s' is defined twice",
-                              config_path(config), config_model_line(config, done), list[i]->id);
-                model_config_free(list[done]);
-            }
-        }
-    }
     if (r < 0) {
         while (done > 0) {
             model_config_free(list[--done]);

@@ -41,19 +41,20 @@ struct seat {
     char uuid[UUID_SIZE];
     unsigned in_flight, cap;
     uint64_t tokens;
-    bool open;         /* takes new requests */
-    bool gone;         /* forget it when empty */
-    bool told_drained; /* the engines know that it is empty */
+    bool open;            /* takes new requests */
+    bool gone;            /* forget it when empty */
+    bool told_drained;    /* the engines know that it is empty */
+    struct timer suspect; /* while it runs, nobody is sent there */
 };
 
 /* One model. Lives as long as the model, or anything of it here. */
 struct line {
-    struct list node; /* in dispatch->lines */
     struct dispatch *dispatch;
     int64_t model_id;
     struct list waiting; /* tickets, first come first */
     struct list seats;
     unsigned waiting_count, in_flight;
+    unsigned held_back;  /* of those who wait: may not have the instance that failed them, yet */
     uint64_t service_ms; /* moving average of grant to release */
     bool removed;
     struct timer pump; /* the line moves in a turn of its own, so that a release never calls into
@@ -67,9 +68,9 @@ struct ticket {
     struct seat *seat; /* once granted */
     uint32_t tokens;   /* still counted on the seat */
     uint64_t asked_us, granted_ms;
-    struct timer timeout;
+    struct timer timeout; /* held back until then; after that, how long it may wait */
     struct dispatch_ask ask;
-    char exclude[UUID_SIZE];
+    char exclude[UUID_SIZE]; /* while held back from it; else "" */
 };
 
 struct dispatch {
@@ -78,7 +79,8 @@ struct dispatch {
     struct engines *engines;
     struct metrics *metrics;
     const struct strategy *strategy;
-    struct list lines;
+    struct line **lines; /* by ascending model id */
+    size_t line_count, line_cap;
     struct map seats; /* by uuid; not the gone ones */
     unsigned max_queue;
     uint64_t queue_timeout_ms;
@@ -101,7 +103,6 @@ struct dispatch *dispatch_create(struct world *w, const struct config *config,
     d->engines = engines;
     d->metrics = metrics;
     d->strategy = &least_outstanding_tokens;
-    list_init(&d->lines);
     map_init(&d->seats);
     metrics_declare(metrics, metric_rows, ARRAY_SIZE(metric_rows));
     dispatch_reconfigure(d, config);
@@ -110,16 +111,42 @@ struct dispatch *dispatch_create(struct world *w, const struct config *config,
 
 /* Lines */
 
-static struct line *find_line(const struct dispatch *d, int64_t model_id)
+/* Index of the first line whose model id is not less. */
+static size_t find_place(const struct dispatch *d, int64_t model_id)
 {
-    struct line *l;
+    size_t low = 0, high = d->line_count;
 
-    list_for_each (l, &d->lines, node) {
-        if (l->model_id == model_id && !l->removed) {
-            return l;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (d->lines[middle]->model_id < model_id) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return NULL;
+    return low;
+}
+
+static struct line *find_line(const struct dispatch *d, int64_t model_id)
+{
+    size_t at = find_place(d, model_id);
+    struct line *l = at < d->line_count ? d->lines[at] : NULL;
+
+    return l && l->model_id == model_id && !l->removed ? l : NULL;
+}
+
+static void insert_line(struct dispatch *d, struct line *l)
+{
+    size_t at = find_place(d, l->model_id);
+
+    if (d->line_count == d->line_cap) {
+        d->line_cap = d->line_cap ? 2 * d->line_cap : 16;
+        d->lines = xrealloc(d->lines, d->line_cap * sizeof(*d->lines));
+    }
+    memmove(&d->lines[at + 1], &d->lines[at], (d->line_count - at) * sizeof(*d->lines));
+    d->lines[at] = l;
+    d->line_count++;
 }
 
 static void pump(void *arg);
@@ -130,9 +157,6 @@ static struct line *line_of(struct dispatch *d, const struct model *model)
     struct line *l = find_line(d, model->id);
 
     if (l) {
-        /* Asked for most is found first. */
-        list_remove(&l->node);
-        list_prepend(&d->lines, &l->node);
         return l;
     }
     l = xcalloc(1, sizeof(*l));
@@ -145,14 +169,18 @@ static struct line *line_of(struct dispatch *d, const struct model *model)
     l->waiting_cell = metrics_cell(d->metrics, &metric_rows[M_WAITING], labels);
     l->in_flight_cell = metrics_cell(d->metrics, &metric_rows[M_IN_FLIGHT], labels);
     l->wait_cell = metrics_cell(d->metrics, &metric_rows[M_WAIT], labels);
-    list_prepend(&d->lines, &l->node);
+    insert_line(d, l);
     return l;
 }
 
-static void free_line(struct line *l)
+/* The model is gone, and nothing of it is left here. */
+static void forget_line(struct line *l)
 {
-    timer_stop(&l->pump);
-    list_remove(&l->node);
+    struct dispatch *d = l->dispatch;
+    size_t at = find_place(d, l->model_id);
+
+    d->line_count--;
+    memmove(&d->lines[at], &d->lines[at + 1], (d->line_count - at) * sizeof(*d->lines));
     free(l);
 }
 
@@ -180,6 +208,7 @@ static void forget_if_done(struct seat *s)
     if (!s->gone || s->in_flight > 0) {
         return;
     }
+    timer_stop(&s->suspect);
     list_remove(&s->node);
     free(s);
     if (l->removed) {
@@ -187,25 +216,23 @@ static void forget_if_done(struct seat *s)
     }
 }
 
-static struct seat *choose_seat(struct line *l, uint32_t tokens, const char *exclude)
+static struct seat *choose_seat(const struct ticket *t)
 {
+    struct line *l = t->line;
     struct candidate candidates[MAX_SEATS];
     struct seat *open[MAX_SEATS], *s;
     size_t count = 0;
     int chosen;
 
     list_for_each (s, &l->seats, node) {
-        if (s->open && count < MAX_SEATS && !(exclude && str_eq(s->uuid, exclude))) {
+        if (s->open && !timer_active(&s->suspect) && count < MAX_SEATS &&
+            !str_eq(s->uuid, t->exclude)) {
             open[count] = s;
             candidates[count++] = (struct candidate){ s->uuid, s->in_flight, s->cap, s->tokens };
         }
     }
-    chosen = l->dispatch->strategy->choose(candidates, count, tokens);
-    if (chosen < 0) {
-        /* Better the one that failed just now than none at all. */
-        return exclude ? choose_seat(l, tokens, NULL) : NULL;
-    }
-    return open[chosen];
+    chosen = l->dispatch->strategy->choose(candidates, count, t->tokens);
+    return chosen < 0 ? NULL : open[chosen];
 }
 
 /* Tickets */
@@ -223,8 +250,17 @@ static void take_seat(struct ticket *t, struct seat *s)
     metric_observe(l->wait_cell, (double)(world_now_us(l->dispatch->world) - t->asked_us) / 1e6);
 }
 
+static void end_exclusion(struct ticket *t)
+{
+    if (t->exclude[0]) {
+        t->exclude[0] = '\0';
+        t->line->held_back--;
+    }
+}
+
 static void leave_line(struct ticket *t)
 {
+    end_exclusion(t);
     list_remove(&t->node);
     timer_stop(&t->timeout);
     t->line->waiting_count--;
@@ -235,6 +271,11 @@ static void free_ticket(struct ticket *t)
 {
     timer_stop(&t->timeout);
     free(t);
+}
+
+static uint64_t queue_limit_ms(const struct ticket *t)
+{
+    return t->ask.queue_timeout_ms ? t->ask.queue_timeout_ms : t->line->dispatch->queue_timeout_ms;
 }
 
 static void refuse(struct ticket *t, const struct error *e)
@@ -252,6 +293,12 @@ static void on_timeout(void *arg)
     struct ticket *t = arg;
     struct error e;
 
+    if (t->exclude[0]) {
+        end_exclusion(t);
+        timer_start(&t->timeout, queue_limit_ms(t));
+        pump_soon(t->line);
+        return;
+    }
     error_set(&e, -ETIME,
               "no instance of the model became free within %llu ms (place %u in the line)",
               (unsigned long long)(world_now_us(t->line->dispatch->world) - t->asked_us) / 1000,
@@ -298,21 +345,41 @@ static void tell_drained(struct line *l)
         if (!s->open && !s->gone && s->in_flight == 0 && !s->told_drained) {
             s->told_drained = true;
             engines_drained(l->dispatch->engines, s->uuid);
-            return; /* the list may have changed: the rest comes in the next turn */
+            pump_soon(l); /* the list may have changed: the rest comes in the next turn */
+            return;
         }
     }
 }
 
+/* The first in the line for whom there is a seat. Those who are held back (few: they were in
+ * flight) let others pass. */
+static struct ticket *next_to_grant(struct line *l, struct seat **ret_seat)
+{
+    struct ticket *t;
+
+    list_for_each (t, &l->waiting, node) {
+        struct seat *s = choose_seat(t);
+
+        if (s) {
+            *ret_seat = s;
+            return t;
+        }
+        if (!t->exclude[0]) {
+            return NULL;
+        }
+    }
+    return NULL;
+}
+
 static void grant_waiting(struct line *l)
 {
-    while (!list_empty(&l->waiting)) {
-        struct ticket *t = list_first(&l->waiting, struct ticket, node);
-        struct seat *s = choose_seat(l, t->tokens, t->exclude[0] ? t->exclude : NULL);
-        const struct instance *in = s ? engines_find(l->dispatch->engines, s->uuid) : NULL;
+    struct ticket *t;
+    struct seat *s;
 
-        if (!in) {
-            break;
-        }
+    while ((t = next_to_grant(l, &s))) {
+        const struct instance *in = engines_find(l->dispatch->engines, s->uuid);
+
+        assert(in);
         leave_line(t);
         take_seat(t, s);
         t->ask.on_grant(t->ask.owner, in);
@@ -329,7 +396,7 @@ static void pump(void *arg)
     }
     grant_waiting(l);
     if (l->removed && list_empty(&l->seats) && list_empty(&l->waiting)) {
-        free_line(l);
+        forget_line(l);
         return;
     }
     tell_drained(l);
@@ -347,25 +414,44 @@ static struct ticket *create_ticket(struct line *l, const struct dispatch_ask *a
     if (ask->exclude) {
         memcpy(t->exclude, ask->exclude, strnlen(ask->exclude, UUID_SIZE - 1));
     }
+    timer_init(&t->timeout, l->dispatch->world, "queue timeout", on_timeout, t);
     return t;
 }
 
+/* Who was let in before and lost its instance goes first, whatever the line's length. */
 static int join_line(struct ticket *t, struct error *reterr)
 {
     struct line *l = t->line;
-    struct dispatch *d = l->dispatch;
 
-    if (l->waiting_count >= d->max_queue) {
+    if (t->exclude[0]) {
+        list_prepend(&l->waiting, &t->node);
+        l->held_back++;
+        timer_start(&t->timeout, t->ask.exclude_ms);
+    } else if (l->waiting_count >= l->dispatch->max_queue) {
         return error_set(reterr, -EAGAIN, "%u requests wait for this model already",
                          l->waiting_count);
+    } else {
+        list_append(&l->waiting, &t->node);
+        timer_start(&t->timeout, queue_limit_ms(t));
     }
-    list_append(&l->waiting, &t->node);
     l->waiting_count++;
     count_changed(l);
-    timer_init(&t->timeout, d->world, "queue timeout", on_timeout, t);
-    timer_start(&t->timeout,
-                t->ask.queue_timeout_ms ? t->ask.queue_timeout_ms : d->queue_timeout_ms);
     return 0;
+}
+
+/* Does anybody wait who would take a free seat? */
+static bool line_stands(const struct line *l)
+{
+    return l->waiting_count > l->held_back;
+}
+
+static void suspect(struct dispatch *d, const char *uuid, uint64_t for_ms)
+{
+    struct seat *s = map_get(&d->seats, uuid);
+
+    if (s) {
+        timer_start(&s->suspect, for_ms);
+    }
 }
 
 int dispatch_acquire(struct dispatch *d, const struct dispatch_ask *ask, struct ticket **ret,
@@ -380,12 +466,16 @@ int dispatch_acquire(struct dispatch *d, const struct dispatch_ask *ask, struct 
     if (r < 0) {
         return r;
     }
+    if (ask->exclude && ask->unreachable) {
+        suspect(d, ask->exclude, ask->exclude_ms);
+    }
     l = line_of(d, models_get(d->models, ask->model_id));
     t = create_ticket(l, ask);
-    s = list_empty(&l->waiting) ? choose_seat(l, t->tokens, ask->exclude) : NULL;
+    s = line_stands(l) && !ask->exclude ? NULL : choose_seat(t);
     if (s) {
         *ret_instance = engines_find(d->engines, s->uuid);
         assert(*ret_instance);
+        t->exclude[0] = '\0';
         take_seat(t, s);
         *ret = t;
         return 1;
@@ -457,28 +547,56 @@ unsigned dispatch_position(const struct ticket *t)
 
 /* What the engines and the models tell */
 
-static struct seat *seat_of(struct dispatch *d, const struct instance *in)
+static void on_suspicion_over(void *arg)
 {
-    const struct model *model = models_get(d->models, in->model_id);
-    struct seat *s = map_get(&d->seats, in->uuid);
+    struct seat *s = arg;
 
-    if (s || !model) {
-        return s;
-    }
-    s = xcalloc(1, sizeof(*s));
+    pump_soon(s->line);
+}
+
+static struct seat *make_seat(struct dispatch *d, const struct model *model, const char *uuid)
+{
+    struct seat *s = xcalloc(1, sizeof(*s));
+
     s->line = line_of(d, model);
-    memcpy(s->uuid, in->uuid, sizeof(s->uuid));
+    memcpy(s->uuid, uuid, sizeof(s->uuid));
+    timer_init(&s->suspect, d->world, "dispatch suspects", on_suspicion_over, s);
     list_append(&s->line->seats, &s->node);
     map_put(&d->seats, s->uuid, s);
     return s;
 }
 
-static void open_seat(struct seat *s, const struct instance *in)
+static void open_seat(struct dispatch *d, const struct instance *in)
 {
+    const struct model *model = models_get(d->models, in->model_id);
+    struct seat *s = map_get(&d->seats, in->uuid);
+
+    if (!model) {
+        return; /* it was deleted meanwhile, and its instance is about to leave */
+    }
+    s = s ? s : make_seat(d, model, in->uuid);
     s->open = true;
     s->told_drained = false;
+    timer_stop(&s->suspect);
     /* One more than the engine has slots: the next request is there when a slot falls free. */
     s->cap = (in->slots ? in->slots : 1) + 1;
+    pump_soon(s->line);
+}
+
+/* What failed there may have it again in its next life. */
+static void end_exclusions(struct line *l, const char *uuid)
+{
+    struct ticket *t;
+
+    list_for_each (t, &l->waiting, node) {
+        if (l->held_back == 0) {
+            break;
+        }
+        if (str_eq(t->exclude, uuid)) {
+            end_exclusion(t);
+            timer_start(&t->timeout, queue_limit_ms(t));
+        }
+    }
 }
 
 static void close_seat(struct dispatch *d, const char *uuid)
@@ -486,9 +604,24 @@ static void close_seat(struct dispatch *d, const char *uuid)
     struct seat *s = map_remove(&d->seats, uuid);
 
     if (s) {
+        end_exclusions(s->line, uuid);
+        pump_soon(s->line);
         s->open = false;
         s->gone = true;
         forget_if_done(s);
+    }
+}
+
+/* Of a model that was deleted before it was ready: nobody was sent there. */
+static void drain_seat(struct dispatch *d, const char *uuid)
+{
+    struct seat *s = map_get(&d->seats, uuid);
+
+    if (s) {
+        s->open = false;
+        pump_soon(s->line);
+    } else {
+        engines_drained(d->engines, uuid);
     }
 }
 
@@ -496,22 +629,17 @@ void dispatch_on_instance(void *dispatch, const void *instance_change)
 {
     struct dispatch *d = dispatch;
     const struct instance_change *c = instance_change;
-    struct line *l;
+    struct line *l = find_line(d, c->instance->model_id);
 
-    if (c->gone || (c->to != INSTANCE_READY && c->to != INSTANCE_DRAINING)) {
-        close_seat(d, c->instance->uuid);
+    if (!c->gone && c->to == INSTANCE_READY) {
+        open_seat(d, c->instance);
+    } else if (!c->gone && c->to == INSTANCE_DRAINING) {
+        drain_seat(d, c->instance->uuid);
     } else {
-        struct seat *s = seat_of(d, c->instance);
-
-        if (s && c->to == INSTANCE_READY) {
-            open_seat(s, c->instance);
-        } else if (s) {
-            s->open = false;
-        }
+        close_seat(d, c->instance->uuid);
     }
-    l = find_line(d, c->instance->model_id);
     if (l) {
-        pump_soon(l);
+        pump_soon(l); /* those who wait may have to be refused now */
     }
 }
 
@@ -525,8 +653,7 @@ void dispatch_on_model(void *dispatch, const void *model_change)
         return;
     }
     if (c->kind == MODEL_REMOVED) {
-        l->removed = true;
-        metrics_forget(d->metrics, "model", c->public_id);
+        l->removed = true; /* its cells are void from now on: the gateway ends them */
     }
     pump_soon(l);
 }
@@ -584,19 +711,20 @@ struct dispatch_load dispatch_model_load(const struct dispatch *d, int64_t model
 
 struct dispatch *dispatch_destroy(struct dispatch *d)
 {
-    struct line *l, *next_line;
-    struct seat *s, *next_seat;
+    struct seat *s, *next;
 
     if (!d) {
         return NULL;
     }
-    list_for_each_safe (l, next_line, &d->lines, node) {
-        list_for_each_safe (s, next_seat, &l->seats, node) {
-            list_remove(&s->node);
+    for (size_t i = 0; i < d->line_count; i++) {
+        list_for_each_safe (s, next, &d->lines[i]->seats, node) {
+            timer_stop(&s->suspect);
             free(s);
         }
-        free_line(l);
+        timer_stop(&d->lines[i]->pump);
+        free(d->lines[i]);
     }
+    free(d->lines);
     map_finish(&d->seats);
     free(d);
     return NULL;

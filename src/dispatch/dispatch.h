@@ -29,7 +29,13 @@ struct dispatch_ask {
     int64_t model_id;
     uint32_t tokens;           /* expected work: prompt tokens (guessed from bytes) + token limit */
     uint64_t queue_timeout_ms; /* 0: the configured one */
-    const char *exclude;       /* uuid of an instance that failed this request just now, or NULL */
+    /* Asking again: uuid of the instance that failed this request just now; NULL at first. It goes
+     * to another instance at once, or to the front of the line, however long that is. The one that
+     * failed it is not used for it for exclude_ms, unless it has begun a new life: the end of a
+     * connection is seen before the end of the process that it tells of. */
+    const char *exclude;
+    uint64_t exclude_ms;
+    bool unreachable; /* it could not even be connected to: it is used for nobody meanwhile */
     /* The instance to use; hold the uuid. Comes in a later turn only. */
     void (*on_grant)(void *owner, const struct instance *instance);
     /* -ETIME waited too long, -ESRCH the model cannot run (stopped, failed: with the reason),

@@ -24,17 +24,17 @@ static const struct option_row option_rows[] = {
     { "gateway.spill_budget", OPTION_BYTES, "32MiB", 1048576, 68719476736, NULL, true, false,
       "How much is held for all slow readers together; beyond it each holds 16 KiB at most." },
     { "gateway.max_attempts", OPTION_INT, "3", 1, 10, NULL, true, false,
-      "How often a request is given to an instance before its first byte; instances that fail before it are left for another." },
+      "How often a request is given to an instance, when the connection is lost before the first byte of the answer." },
 };
 
 static const struct metric metric_rows[] = {
-    { "berth_requests_total", METRIC_COUNTER, "Requests answered, by the status that the client saw (499: it left).", { "model", "endpoint", "status" } },
+    { "berth_requests_total", METRIC_COUNTER, "Requests answered, by the status that the client was told, in the head or in the error that ended a stream (499: it left). No model: it is not known.", { "model", "endpoint", "status" } },
     { "berth_request_seconds", METRIC_HISTOGRAM, "From the request's first byte to the answer's last.", { "model" }, metric_seconds },
     { "berth_first_byte_seconds", METRIC_HISTOGRAM, "From the request's first byte to the first byte of the engine's answer.", { "model" }, metric_seconds },
     { "berth_prompt_tokens_total", METRIC_COUNTER, "Prompt tokens, as the engines count them.", { "model" } },
     { "berth_output_tokens_total", METRIC_COUNTER, "Generated tokens, as the engines count them.", { "model" } },
     { "berth_cached_prompt_tokens_total", METRIC_COUNTER, "Prompt tokens that an engine found in its cache.", { "model" } },
-    { "berth_failovers_total", METRIC_COUNTER, "Requests given to an instance anew because one failed before its first byte.", { NULL } },
+    { "berth_failovers_total", METRIC_COUNTER, "Requests that had to be given to an instance anew, because one was lost before its first byte.", { NULL } },
     { "berth_spilled_bytes", METRIC_GAUGE, "Answer bytes held for clients that read slowly.", { NULL } },
 };
 // clang-format on
@@ -59,7 +59,6 @@ struct model_counts *counts_of(struct gateway *g, const struct model *model)
     if (!c) {
         c = xcalloc(1, sizeof(*c));
         c->model = xstrdup(model->config->id);
-        c->model_id = model->id;
         c->refs = 1;
         c->seconds = metrics_cell(g->in.metrics, &metric_rows[M_SECONDS], labels);
         c->first_byte = metrics_cell(g->in.metrics, &metric_rows[M_FIRST_BYTE], labels);
@@ -72,10 +71,9 @@ struct model_counts *counts_of(struct gateway *g, const struct model *model)
     return c;
 }
 
-void counts_release(struct gateway *g, struct model_counts *c)
+void counts_release(struct model_counts *c)
 {
-    if (c && --c->refs == 0) {
-        metrics_forget(g->in.metrics, "model", c->model);
+    if (--c->refs == 0) {
         free(c->model);
         free(c);
     }
@@ -86,16 +84,24 @@ void gateway_on_model(void *gateway, const void *model_change)
     struct gateway *g = gateway;
     const struct model_change *change = model_change;
 
-    if (change->kind == MODEL_REMOVED) {
-        counts_release(g, map_remove(&g->counts, change->public_id));
+    struct model_counts *c;
+
+    if (change->kind != MODEL_REMOVED) {
+        return;
     }
+    c = map_remove(&g->counts, change->public_id);
+    if (c) {
+        c->removed = true;
+        counts_release(c);
+    }
+    /* Those of the rooms below, too, which have let go before (daemon/wiring.c). */
+    metrics_forget(g->in.metrics, "model", change->public_id);
 }
 
-void count_request(struct gateway *g, const struct model_counts *c, enum endpoint endpoint,
-                   int status)
+void count_request(struct gateway *g, const char *model, enum endpoint endpoint, int status)
 {
     char text[12];
-    const char *labels[] = { c->model, endpoint_names[endpoint], text };
+    const char *labels[] = { model, endpoint_names[endpoint], text };
 
     snprintf(text, sizeof(text), "%d", status);
     metric_add(metrics_cell(g->in.metrics, &metric_rows[M_REQUESTS], labels), 1);
@@ -110,6 +116,9 @@ static void on_collect(void *arg)
 
 /* Models */
 
+/* One in the list: its id, of which each byte may be written as six, and the rest. */
+enum { MODEL_BYTES_MAX = 6 * MODEL_ID_MAX + 256 };
+
 static int64_t unix_seconds(const char *iso)
 {
     struct tm tm = { 0 };
@@ -117,26 +126,34 @@ static int64_t unix_seconds(const char *iso)
     return iso && strptime(iso, "%Y-%m-%dT%H:%M:%S", &tm) ? (int64_t)timegm(&tm) : 0;
 }
 
-static json_t *model_object(struct gateway *g, const struct model *m)
+/* Written, not built as a tree: there may be ten thousand. */
+static void put_model(struct gateway *g, const struct model *m, struct buf *out)
 {
     const struct instance *in = engines_of_model(g->in.engines, m->id);
 
-    return json_pack("{s:s, s:s, s:I, s:s, s:s}", "id", m->config->id, "object", "model", "created",
-                     (json_int_t)unix_seconds(m->config->created_at), "owned_by", "berth", "status",
-                     in ? instance_state_name(in->state) : "stopped");
+    buf_puts(out, "{\"id\":\"");
+    buf_put_json_escaped(out, m->config->id, strlen(m->config->id));
+    buf_printf(out,
+               "\",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"berth\",\"status\":\"%s\"}",
+               (long long)unix_seconds(m->config->created_at),
+               in ? instance_state_name(in->state) : "stopped");
 }
 
 static void list_models(void *owner, struct http_exchange *x, const struct route_params *params)
 {
     struct gateway *g = owner;
-    json_t *data = json_array();
+    struct buf body = BUF_INIT((size_t)MODELS_MAX * MODEL_BYTES_MAX);
     const struct model *m;
     size_t cursor = 0;
 
-    while ((m = models_next(g->in.models, &cursor))) {
-        json_array_append_new(data, model_object(g, m));
+    buf_puts(&body, "{\"object\":\"list\",\"data\":[");
+    for (bool first = true; (m = models_next(g->in.models, &cursor)); first = false) {
+        buf_puts(&body, first ? "" : ",");
+        put_model(g, m, &body);
     }
-    http_respond_json(x, 200, json_pack("{s:s, s:o}", "object", "list", "data", data));
+    buf_puts(&body, "]}");
+    http_respond(x, 200, "application/json", buf_span(&body));
+    buf_finish(&body);
 }
 
 static void get_model(void *owner, struct http_exchange *x, const struct route_params *params)
@@ -144,12 +161,15 @@ static void get_model(void *owner, struct http_exchange *x, const struct route_p
     struct gateway *g = owner;
     _cleanup_(freep) char *id = http_decode(params->values[0], false);
     const struct model *m = id ? models_find(g->in.models, span_of(id)) : NULL;
+    struct buf body = BUF_INIT(MODEL_BYTES_MAX);
 
     if (!m) {
         answer_error(x, -ENOENT, "model_not_found", "there is no such model");
         return;
     }
-    http_respond_json(x, 200, model_object(g, m));
+    put_model(g, m, &body);
+    http_respond(x, 200, "application/json", buf_span(&body));
+    buf_finish(&body);
 }
 
 void answer_error(struct http_exchange *x, int error, const char *code, const char *text)
@@ -195,6 +215,7 @@ static const struct route routes[] = {
 
 void gateway_reconfigure(struct gateway *g, const struct config *config)
 {
+    g->in.config = config;
     g->stream_wait_ms = config_duration_ms(config, "gateway.stream_wait");
     g->first_byte_timeout_ms = config_duration_ms(config, "gateway.first_byte_timeout");
     g->idle_timeout_ms = config_duration_ms(config, "gateway.idle_timeout");
@@ -236,10 +257,7 @@ struct gateway *gateway_destroy(struct gateway *g)
     timer_stop(&g->sweep);
     map_for_each(e, &g->counts)
     {
-        struct model_counts *c = e->value;
-
-        free(c->model);
-        free(c);
+        counts_release(e->value);
     }
     map_finish(&g->counts);
     free(g);

@@ -37,5 +37,5 @@ struct gateway *gateway_destroy(struct gateway *g);
 /* The routes, for the router. */
 const struct route_table *gateway_routes(struct gateway *g);
 
-/* To be connected to the models' signal: lets go of a removed model's metrics. */
+/* To be connected to the models' signal, after dispatch: ends a removed model's metrics. */
 void gateway_on_model(void *gateway, const void *model_change);

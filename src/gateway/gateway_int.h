@@ -8,13 +8,12 @@
 
 enum endpoint { ENDPOINT_CHAT, ENDPOINT_COMPLETIONS, ENDPOINT_EMBEDDINGS, ENDPOINT_MAX_ };
 
-/* Cells of one model. Relays hold a reference, so that a removed model's last requests can still be
- * counted. */
+/* Cells of one model. Relays hold a reference; when the model is removed its cells go at once, and
+ * the requests that run yet are not counted any more. */
 struct model_counts {
     char *model;
-    int64_t model_id;
     unsigned refs;
-    bool removed;
+    bool removed; /* the cells are void */
     struct metric_cell *seconds, *first_byte, *prompt_tokens, *output_tokens, *cached_tokens;
 };
 
@@ -28,15 +27,14 @@ struct gateway {
     size_t spill_per_stream, spill_budget;
     unsigned max_attempts;
     struct route_table table;
-    struct metric_cell *failovers, *client_left;
+    struct metric_cell *failovers;
 };
 
 struct model_counts *counts_of(struct gateway *g,
                                const struct model *model); /* takes a reference */
-void counts_release(struct gateway *g, struct model_counts *c);
-/* One finished request; status as the client saw it (499: it left). */
-void count_request(struct gateway *g, const struct model_counts *c, enum endpoint endpoint,
-                   int status);
+void counts_release(struct model_counts *c);
+/* One finished request; status as the client was told (499: it left). model "": not known. */
+void count_request(struct gateway *g, const char *model, enum endpoint endpoint, int status);
 
 /* relay.c: the life of one request. */
 void relay_start(struct gateway *g, struct http_exchange *x, enum endpoint endpoint);

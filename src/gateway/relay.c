@@ -3,24 +3,34 @@
  * The life of one request:
  *
  *     read ──► WAITING ──grant──► ASKED ──head──► ANSWERING ──end──► (gone)
- *                 ▲  (no instance)   │ failed before the engine's first byte, attempts left
+ *                 ▲  (no instance)   │ lost before the engine's first byte, attempts left
  *                 └──────────────────┘
  *
  * Before the engine's first byte nothing is committed towards the client (but for a streaming
- * client that waits long: its headers and SSE comments), so a failure moves to another instance.
- * After it a failure is an SSE error event, or a cut connection.
+ * client that waits long: its headers and SSE comments), so a lost connection moves the request to
+ * another instance, or to the same one's next life. After it a failure is an SSE error event, or a
+ * cut connection. Of an event stream only whole events are sent, so that an error event can follow
+ * at any moment.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "codec/scan.h"
 #include "codec/sse.h"
 #include "gateway/gateway_int.h"
 #include "gateway/request.h"
 #include "gateway/usage.h"
 
-enum { SWEEP_MS = 1000, SMALL_SPILL = 16 * 1024, EVENT_MAX = 256 * 1024 };
+enum {
+    SWEEP_MS = 1000,
+    SMALL_SPILL = 16 * 1024,
+    EVENT_MAX = 256 * 1024,
+    REFUSAL_MAX = 64 * 1024,
+    AVOID_MS = 1000, /* an instance that lost a request, times the attempts: long enough to see its
+                        process end */
+};
 
 enum relay_state { RELAY_WAITING, RELAY_ASKED, RELAY_ANSWERING };
 
@@ -39,14 +49,17 @@ struct relay {
     unsigned attempts;
     int status;        /* of the answer */
     bool event_stream; /* the answer is SSE */
+    bool refused;      /* the client has the headers of a stream, the engine answers otherwise */
+    bool done;         /* "[DONE]" has passed: the client has it all, whatever comes */
     bool paused;
-    uint64_t began_ms; /* of waiting or asking: when a sign of life is due */
-    size_t spilled;    /* part of gateway->spilled */
+    uint64_t began_ms, sign_ms; /* when it came; when the next sign of life is due */
+    size_t spilled;             /* part of gateway->spilled */
     struct usage usage;
-    struct sse_reader sse; /* used when an event may have to be dropped */
+    struct sse_reader sse; /* cuts an event stream into events */
+    struct buf refusal;    /* the body of what the engine answers otherwise */
 };
 
-static void ask_for_instance(struct relay *r);
+static void ask_for_instance(struct relay *r, bool unreachable);
 
 /* Ending */
 
@@ -66,29 +79,30 @@ static void free_relay(struct relay *r)
         dispatch_release(r->ticket);
     }
     list_remove(&r->node);
-    counts_release(r->gateway, r->counts);
+    counts_release(r->counts);
     gateway_request_finish(&r->request);
     sse_reader_finish(&r->sse);
+    buf_finish(&r->refusal);
     free(r);
 }
 
 /* Accounts and forgets. The exchange has been answered, or is gone. */
 static void finish(struct relay *r, int status)
 {
-    struct gateway *g = r->gateway;
+    const struct model_counts *c = r->counts;
 
-    count_request(g, r->counts, r->endpoint, status);
-    metric_add(r->counts->prompt_tokens, (double)r->usage.prompt_tokens);
-    metric_add(r->counts->output_tokens, (double)r->usage.completion_tokens);
-    metric_add(r->counts->cached_tokens, (double)r->usage.cached_tokens);
+    if (!c->removed) {
+        count_request(r->gateway, c->model, r->endpoint, status);
+        metric_add(c->prompt_tokens, (double)r->usage.prompt_tokens);
+        metric_add(c->output_tokens, (double)r->usage.completion_tokens);
+        metric_add(c->cached_tokens, (double)r->usage.cached_tokens);
+    }
     free_relay(r);
 }
 
-static void observe_total(struct relay *r)
+static double seconds_so_far(const struct relay *r)
 {
-    metric_observe(r->counts->seconds,
-                   (double)(world_now_us(r->gateway->in.world) - http_exchange_started_us(r->x)) /
-                       1e6);
+    return (double)(world_now_us(r->gateway->in.world) - http_exchange_started_us(r->x)) / 1e6;
 }
 
 /* Ends with an error in whatever shape is still possible. */
@@ -148,11 +162,6 @@ static void on_client_drain(void *owner)
 
 static const struct http_exchange_events client_events = { on_client_gone, on_client_drain };
 
-static void send_to_client(struct relay *r, const char *p, size_t n)
-{
-    http_respond_write(r->x, p, n);
-}
-
 /* After a piece: a client that reads more slowly than the engine writes stops the engine. */
 static void press_back(struct relay *r)
 {
@@ -180,17 +189,6 @@ static void begin_answer(struct relay *r, const struct http_head *head)
     http_respond_start(r->x, head->status, type_text, r->event_stream ? -1 : length);
 }
 
-/* The stream's headers are out already (stream_wait): an answer that is no stream can only be told
- * as an error event. */
-static bool fits_what_is_out(struct relay *r, const struct http_head *head)
-{
-    if (!http_respond_started(r->x)) {
-        return true;
-    }
-    return head->status == 200 &&
-           span_starts(http_header_get(head, "content-type"), "text/event-stream");
-}
-
 static void on_head(void *owner, const struct http_head *head)
 {
     struct relay *r = owner;
@@ -198,19 +196,38 @@ static void on_head(void *owner, const struct http_head *head)
     r->state = RELAY_ANSWERING;
     r->status = head->status;
     engines_note_progress(r->gateway->in.engines, r->uuid);
-    metric_observe(r->counts->first_byte,
-                   (double)(world_now_us(r->gateway->in.world) - http_exchange_started_us(r->x)) /
-                       1e6);
-    if (!fits_what_is_out(r, head)) {
-        char text[96];
-
-        snprintf(text, sizeof(text), "the engine answered with status %d", head->status);
-        fail(r, -EPROTO, NULL, text);
-        return;
+    if (!r->counts->removed) {
+        metric_observe(r->counts->first_byte, seconds_so_far(r));
     }
     if (!http_respond_started(r->x)) {
         begin_answer(r, head);
+    } else {
+        r->refused = head->status != 200 ||
+                     !span_starts(http_header_get(head, "content-type"), "text/event-stream");
     }
+}
+
+/* The stream's headers are out already (stream_wait): what the engine answers instead of a stream
+ * can only be told as the one event, when it is an error object, or in our words. */
+static void tell_refusal(struct relay *r)
+{
+    struct scan_member error = { .name = "error" };
+    struct buf event = BUF_INIT(2 * REFUSAL_MAX);
+    char text[96];
+
+    if (r->status == 200 || scan_object(buf_span(&r->refusal), &error, 1, NULL) < 0 ||
+        error.type != SCAN_OBJECT ||
+        sse_write_event(&event, NULL, NULL, buf_span(&r->refusal)) < 0) {
+        snprintf(text, sizeof(text), "the engine answered with status %d, and no stream",
+                 r->status);
+        buf_finish(&event);
+        fail(r, -EPROTO, NULL, text);
+        return;
+    }
+    http_respond_write(r->x, buf_data(&event), event.len);
+    buf_finish(&event);
+    http_respond_end(TAKE_PTR(r->x));
+    finish(r, r->status);
 }
 
 /* The event that answers our own stream_options.include_usage: no choices, only usage. */
@@ -229,7 +246,7 @@ struct run {
 static void send_run(struct relay *r, struct run *run)
 {
     if (run->n > 0) {
-        send_to_client(r, run->p, run->n);
+        http_respond_write(r->x, run->p, run->n);
     }
     *run = (struct run){ 0 };
 }
@@ -243,7 +260,8 @@ static void relay_events(struct relay *r, const char *p, size_t n)
     while (sse_next(&r->sse, &event)) {
         bool within = event.raw.p >= p && event.raw.p < p + n;
 
-        if (is_our_usage_event(event.data)) {
+        r->done |= span_eq(event.data, "[DONE]");
+        if (r->request.added_usage && is_our_usage_event(event.data)) {
             continue;
         }
         if (!within || run.p + run.n != event.raw.p) {
@@ -253,7 +271,7 @@ static void relay_events(struct relay *r, const char *p, size_t n)
             run.p = run.n ? run.p : event.raw.p;
             run.n += event.raw.n;
         } else {
-            send_to_client(r, event.raw.p, event.raw.n);
+            http_respond_write(r->x, event.raw.p, event.raw.n);
         }
     }
     send_run(r, &run);
@@ -263,15 +281,17 @@ static void on_body(void *owner, const char *p, size_t n)
 {
     struct relay *r = owner;
 
+    if (r->refused) {
+        (void)buf_append(&r->refusal, p, n); /* one that is too long is no object in the end */
+        return;
+    }
     usage_feed(&r->usage, p, n);
     if (r->event_stream) {
         dispatch_progress(r->ticket, 1);
         engines_note_progress(r->gateway->in.engines, r->uuid);
-    }
-    if (r->event_stream && r->request.added_usage) {
         relay_events(r, p, n);
     } else {
-        send_to_client(r, p, n);
+        http_respond_write(r->x, p, n);
     }
     press_back(r);
 }
@@ -283,9 +303,15 @@ static void on_end(void *owner)
     struct sse_event rest;
 
     r->call = NULL;
-    observe_total(r);
+    if (!r->counts->removed) {
+        metric_observe(r->counts->seconds, seconds_so_far(r));
+    }
+    if (r->refused) {
+        tell_refusal(r);
+        return;
+    }
     x = TAKE_PTR(r->x);
-    if (r->event_stream && r->request.added_usage && sse_rest(&r->sse, &rest)) {
+    if (r->event_stream && sse_rest(&r->sse, &rest)) {
         http_respond_write(x, rest.raw.p, rest.raw.n);
     }
     http_respond_end(x);
@@ -293,12 +319,12 @@ static void on_end(void *owner)
 }
 
 /* Moves the request to another instance, or to the same one's next life. */
-static void try_again(struct relay *r)
+static void try_again(struct relay *r, bool unreachable)
 {
     dispatch_release(TAKE_PTR(r->ticket));
     metric_add(r->gateway->failovers, 1);
     r->state = RELAY_WAITING;
-    ask_for_instance(r);
+    ask_for_instance(r, unreachable);
 }
 
 static bool may_try_again(const struct relay *r, const struct error *e)
@@ -313,11 +339,15 @@ static void on_fail(void *owner, const struct error *e)
     char text[600];
 
     r->call = NULL;
+    if (r->done) {
+        on_end(r);
+        return;
+    }
     log_info("gateway", r->counts->model, "the engine failed a request",
              kv_str("request", http_exchange_id(r->x)), kv_str("instance", r->uuid),
              kv_str("error", e->text), kv_int("answering", r->state == RELAY_ANSWERING));
     if (may_try_again(r, e)) {
-        try_again(r);
+        try_again(r, e->code == -ECONNREFUSED);
         return;
     }
     snprintf(text, sizeof(text), "the engine failed %s: %s",
@@ -375,12 +405,14 @@ static void on_refuse(void *owner, const struct error *e)
     fail(r, e->code, e->code == -ENOENT ? "model_not_found" : NULL, e->text);
 }
 
-static void ask_for_instance(struct relay *r)
+static void ask_for_instance(struct relay *r, bool unreachable)
 {
     struct dispatch_ask ask = {
         .model_id = r->model_id,
         .tokens = r->request.tokens,
         .exclude = r->attempts ? r->uuid : NULL,
+        .exclude_ms = (uint64_t)r->attempts * AVOID_MS,
+        .unreachable = unreachable,
         .on_grant = on_grant,
         .on_refuse = on_refuse,
         .owner = r,
@@ -419,6 +451,13 @@ static void comment(struct relay *r, uint64_t waited_s)
     buf_finish(&b);
 }
 
+static void sweep_soon(struct gateway *g)
+{
+    if (!list_empty(&g->relays) && !timer_active(&g->sweep)) {
+        timer_start(&g->sweep, MIN_OF(g->stream_wait_ms, (uint64_t)SWEEP_MS));
+    }
+}
+
 void relay_sweep(void *gateway)
 {
     struct gateway *g = gateway;
@@ -426,51 +465,53 @@ void relay_sweep(void *gateway)
     struct relay *r;
 
     list_for_each (r, &g->relays, node) {
-        uint64_t waited = now - r->began_ms, step = MAX_OF(g->stream_wait_ms, (uint64_t)SWEEP_MS);
-
-        if (r->request.stream && r->state != RELAY_ANSWERING && waited >= g->stream_wait_ms &&
-            waited % step < SWEEP_MS) {
-            comment(r, waited / 1000);
+        if (r->request.stream && r->state != RELAY_ANSWERING && now >= r->sign_ms) {
+            comment(r, (now - r->began_ms) / 1000);
+            r->sign_ms = now + MAX_OF(g->stream_wait_ms, (uint64_t)SWEEP_MS);
         }
     }
-    if (!list_empty(&g->relays)) {
-        timer_start(&g->sweep, SWEEP_MS);
-    }
+    sweep_soon(g);
 }
 
 /* The beginning */
 
-static const struct model *find_model(struct gateway *g, struct http_exchange *x,
-                                      const struct gateway_request *request)
+/* Refused before it is known which model it is about. */
+static void refuse(struct gateway *g, struct http_exchange *x, enum endpoint endpoint,
+                   const struct error *e)
 {
-    const struct model *model = models_find(g->in.models, span_of(request->model));
-    char text[400];
+    count_request(g, "", endpoint, error_kind(e->code)->http_status);
+    answer_error(x, e->code, e->code == -ENOENT ? "model_not_found" : NULL, e->text);
+}
 
-    if (!model) {
-        snprintf(text, sizeof(text),
-                 "the model '%.255s' does not exist; GET /v1/models lists those that do",
-                 request->model);
-        answer_error(x, -ENOENT, "model_not_found", text);
+/* The request and its model; on failure there is nothing to finish. */
+static int read_request(struct gateway *g, struct http_exchange *x, enum endpoint endpoint,
+                        struct gateway_request *ret, const struct model **ret_model,
+                        struct error *reterr)
+{
+    int r = gateway_request_read(http_exchange_body(x), endpoint == ENDPOINT_CHAT, ret, reterr);
+
+    if (r < 0) {
+        return r;
     }
-    return model;
+    *ret_model = models_find(g->in.models, span_of(ret->model));
+    if (!*ret_model) {
+        r = error_set(reterr, -ENOENT,
+                      "the model '%s' does not exist; GET /v1/models lists those that do",
+                      strlen(ret->model) > MODEL_ID_MAX ? "…" : ret->model);
+        gateway_request_finish(ret);
+    }
+    return r;
 }
 
 void relay_start(struct gateway *g, struct http_exchange *x, enum endpoint endpoint)
 {
     struct gateway_request request = { 0 };
+    const struct model *model = NULL;
     struct error e = { 0 };
-    const struct model *model;
     struct relay *r;
-    int n;
 
-    n = gateway_request_read(http_exchange_body(x), endpoint == ENDPOINT_CHAT, &request, &e);
-    if (n < 0) {
-        answer_error(x, n, NULL, e.text);
-        return;
-    }
-    model = find_model(g, x, &request);
-    if (!model) {
-        gateway_request_finish(&request);
+    if (read_request(g, x, endpoint, &request, &model, &e) < 0) {
+        refuse(g, x, endpoint, &e);
         return;
     }
     r = xcalloc(1, sizeof(*r));
@@ -481,11 +522,11 @@ void relay_start(struct gateway *g, struct http_exchange *x, enum endpoint endpo
     r->model_id = model->id;
     r->counts = counts_of(g, model);
     r->began_ms = world_now_ms(g->in.world);
+    r->sign_ms = r->began_ms + g->stream_wait_ms;
     sse_reader_init(&r->sse, EVENT_MAX);
+    buf_init(&r->refusal, REFUSAL_MAX);
     list_append(&g->relays, &r->node);
-    if (!timer_active(&g->sweep)) {
-        timer_start(&g->sweep, SWEEP_MS);
-    }
+    sweep_soon(g);
     http_exchange_set_events(x, &client_events, r);
-    ask_for_instance(r);
+    ask_for_instance(r, false);
 }

@@ -2,7 +2,11 @@
 /*
  * HTTP client: one pool of kept-alive connections per upstream (last used first), calls on it. A
  * call on a kept-alive connection that dies before the first byte of the answer is tried once more
- * on a fresh one, unseen by the caller. We never half-close.
+ * on a fresh one, unseen by the caller, whatever its method. We never half-close.
+ *
+ * A large request leaves as fast as the upstream takes it; of its body no more than 256 KiB are
+ * copied at a time. An upstream that answers before it has read the whole request (413, say) is
+ * heard: the rest of the body is not sent, and the connection is not used again.
  */
 #pragma once
 
@@ -68,8 +72,8 @@ void http_call_resume(struct http_call *c);
 void http_call_cancel(struct http_call *c);
 
 /* A small whole request for control traffic (probes, management): collects the answer up to
- * max_body. done: result 0 with status and body, or negative errno with e. Cancel with
- * http_fetch_cancel before done came. */
+ * max_body. done: result 0 with status and body (good for the call), or negative errno with e
+ * (those of on_fail, -EFBIG beyond max_body). Cancel with http_fetch_cancel before done came. */
 struct http_fetch;
 typedef void (*http_fetch_fn)(void *owner, int result, int status, struct span body,
                               const struct error *e);

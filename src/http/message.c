@@ -138,7 +138,7 @@ static bool host_is_valid(struct span s)
                      (s.p[i] == ':' && port_is_valid((struct span){ s.p + i + 1, s.n - i - 1 })));
 }
 
-/* Calls for every token of a comma-separated list; false when *list is used up. */
+/* Cuts the next token off a comma-separated list; false when *list is used up. */
 static bool next_token(struct span *list, struct span *ret)
 {
     while (list->p && list->n > 0) {
@@ -332,43 +332,38 @@ static int read_request_line(struct span line, struct http_head *head, struct er
     return r < 0 ? r : read_target(target, head, reterr);
 }
 
+/* Where the first line begins: one blank line before a request is forgiven (RFC 9112, 2.2). What
+ * stands there of a request must begin with a token. */
+static ssize_t find_start(const char *p, size_t n, struct error *reterr)
+{
+    size_t skip = n > 0 && p[0] == '\r' ? 2 : 0;
+
+    if ((skip > 0 && n > 1 && p[1] != '\n') || (n > skip && !is_class(p[skip], CLASS_TOKEN))) {
+        return bad(reterr, "this is not HTTP");
+    }
+    return (ssize_t)skip;
+}
+
 ssize_t http_parse_request(const char *p, size_t n, size_t *scanned, struct http_head *head,
                            struct error *reterr)
 {
     struct facts f = { 0 };
     struct span line;
     const char *headers;
-    size_t skip = 0;
-    ssize_t len;
+    ssize_t skip = find_start(p, n, reterr), len;
     int r;
 
-    if (n > 0 && p[0] == '\r') { /* one blank line before a request is forgiven (RFC 9112, 2.2) */
-        skip = 2;
-    } else if (n > 0 && !is_class(p[0], CLASS_TOKEN)) {
-        return bad(reterr, "this is not HTTP");
+    if (skip < 0 || n <= (size_t)skip) {
+        return skip < 0 ? skip : 0;
     }
-    if (n < skip || n == 0) {
-        return 0;
-    }
-    if (skip && p[1] != '\n') {
-        return bad(reterr, "this is not HTTP");
-    }
-    if (skip) {
-        size_t scanned_after = *scanned > skip ? *scanned - skip : 0;
-
-        if (n > skip && !is_class(p[skip], CLASS_TOKEN)) {
-            return bad(reterr, "this is not HTTP");
-        }
-        len = find_end(p + skip, n - skip, &scanned_after, reterr);
-        *scanned = scanned_after + skip;
-    } else {
-        len = find_end(p, n, scanned, reterr);
-    }
+    p += skip;
+    *scanned -= *scanned > 0 ? (size_t)skip : 0;
+    len = find_end(p, n - (size_t)skip, scanned, reterr);
+    *scanned += (size_t)skip;
     if (len <= 0) {
         return len;
     }
     head->status = 0;
-    p += skip;
     r = cut_line(p, p + len, &line, &headers, reterr);
     if (r == 0) {
         r = read_request_line(line, head, reterr);
@@ -385,7 +380,7 @@ ssize_t http_parse_request(const char *p, size_t n, size_t *scanned, struct http
     if (f.hosts > 1 || (f.hosts == 0 && head->minor == 1)) {
         return bad(reterr, f.hosts ? "more than one Host" : "the Host header is missing");
     }
-    return f.bad_host ? bad(reterr, "the Host header is not a host") : len + (ssize_t)skip;
+    return f.bad_host ? bad(reterr, "the Host header is not a host") : len + skip;
 }
 
 static int read_status_line(struct span line, struct http_head *head, struct error *reterr)
@@ -524,27 +519,27 @@ static int step_size(struct http_chunked *c, char ch)
 
     if (digit >= 0) {
         c->left = c->left << 4 | (unsigned)digit;
-        return ++c->trailer_bytes > SIZE_DIGITS_MAX ? -EBADMSG : CHUNK_SIZE;
+        return ++c->count > SIZE_DIGITS_MAX ? -EBADMSG : CHUNK_SIZE;
     }
-    if (c->trailer_bytes == 0 || c->left > INT64_MAX) {
+    if (c->count == 0 || c->left > INT64_MAX) {
         return -EBADMSG;
     }
-    c->trailer_bytes = 0;
+    c->count = 0;
     return ch == '\r' ? CHUNK_SIZE_LF : ch == ';' ? CHUNK_EXT : -EBADMSG;
 }
 
 static int step_ext(struct http_chunked *c, char ch)
 {
     if (ch == '\r') {
-        c->trailer_bytes = 0;
+        c->count = 0;
         return CHUNK_SIZE_LF;
     }
-    return is_class(ch, CLASS_VALUE) && ++c->trailer_bytes <= EXT_BYTES_MAX ? CHUNK_EXT : -EBADMSG;
+    return is_class(ch, CLASS_VALUE) && ++c->count <= EXT_BYTES_MAX ? CHUNK_EXT : -EBADMSG;
 }
 
 static int step_trailer(struct http_chunked *c, char ch)
 {
-    if (++c->trailer_bytes > TRAILER_BYTES_MAX) {
+    if (++c->count > TRAILER_BYTES_MAX) {
         return -EBADMSG;
     }
     switch (c->state) {

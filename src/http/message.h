@@ -59,10 +59,11 @@ bool http_header_has_token(const struct http_head *head, const char *name, const
  * bytes consumed (> 0, or 0 when more are needed) with *ret_data set to the payload among them (may
  * be empty), or -EBADMSG. After the last chunk and its trailers (dropped) `done` is true. */
 struct http_chunked {
-    uint64_t left;
-    int state;
+    uint64_t left; /* of the chunk */
+    int state;     /* enum chunk_state */
+    unsigned
+        count; /* digits of a size, bytes of an extension or of all trailers: each has a limit */
     bool done;
-    unsigned trailer_bytes;
 };
 ssize_t http_chunked_next(struct http_chunked *c, const char *p, size_t n, struct span *ret_data);
 

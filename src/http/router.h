@@ -16,14 +16,14 @@ enum { ROUTE_PARAMS_MAX = 4 };
 enum route_scope { SCOPE_PUBLIC, SCOPE_INFERENCE, SCOPE_ADMIN };
 /* In which shape the door speaks of errors. */
 enum error_shape {
-    SHAPE_DETAIL /* {"detail": …} */,
-    SHAPE_OPENAI /* {"error": {…}} */,
-    SHAPE_ENVELOPE /* {"code":-1,"message":…} */
+    SHAPE_DETAIL,   /* {"detail": …} */
+    SHAPE_OPENAI,   /* {"error": {…}} */
+    SHAPE_ENVELOPE, /* {"code":-1,"message":…} */
 };
 
+/* What stands in the path for {…}, in the order of the pattern; percent-encoded as it came. */
 struct route_params {
-    struct span
-        values[ROUTE_PARAMS_MAX]; /* percent-encoded as they came, in the order of the pattern */
+    struct span values[ROUTE_PARAMS_MAX];
 };
 
 struct route_doc {
@@ -63,8 +63,10 @@ struct route_match {
     struct route_params params;
     char allow[64]; /* then: the methods it has, "GET, POST" */
 };
-/* HEAD matches GET. The error shape of an unknown path is that of the longest known prefix. */
+/* HEAD matches GET. Paths are compared as they came, without decoding. */
 struct route_match router_match(const struct router *r, struct span method, struct span path);
+/* The shape of errors about a path, known or not: that of the door with the longest prefix of it.
+ */
 enum error_shape router_shape(const struct router *r, struct span path);
 /* Walks all rows: *cursor starts at 0. */
 const struct route *router_next(const struct router *r, size_t *cursor,

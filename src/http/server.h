@@ -3,11 +3,12 @@
  * HTTP server over streams. A request is handed over when its body stands whole (bounded per
  * request and in all); the handler answers at once or later. The client's socket is always read, so
  * that its leaving is seen (pipelined bytes are capped, and wait). A client that closes only its
- * sending side counts as gone, too. Time limits are up to 100 ms late.
+ * sending side counts as gone, too. Time limits are up to 100 ms late, write_timeout_ms up to a
+ * quarter of itself.
  *
  * Life of an exchange: handle(x) → any number of http_respond_* → end. It is void after
- * http_respond (whole), http_respond_end or http_respond_abort, and after on_gone. Exactly one of
- * these comes.
+ * http_respond (whole), http_respond_end, http_respond_abort or http_exchange_upgrade, and when
+ * on_gone comes. Exactly one of these ends it.
  */
 #pragma once
 
@@ -67,10 +68,11 @@ struct world *http_exchange_world(const struct http_exchange *x);
 /* When its first byte came (world_now_us). */
 uint64_t http_exchange_started_us(const struct http_exchange *x);
 /* The id of the request: the client's x-request-id when it is sane (1-128 of [A-Za-z0-9._:-]), else
- * a fresh one. Sent back with every answer. */
+ * a fresh one. Sent back with every answer; with the server's own errors as soon as the head was
+ * read. */
 const char *http_exchange_id(struct http_exchange *x);
-/* A word for one header added to whatever answer comes (name a constant, value copied). At most 8.
- */
+/* One header more for whatever answer comes, before it is started; both are copied. At most 8 and
+ * 8 KiB together; beyond that, and a value with control bytes, is left out. */
 void http_exchange_add_header(struct http_exchange *x, const char *name, const char *value);
 
 struct http_exchange_events {
@@ -94,7 +96,8 @@ void http_respond_start(struct http_exchange *x, int status, const char *content
 void http_respond_write(struct http_exchange *x, const char *p, size_t n);
 void http_respond_end(struct http_exchange *x);
 /* Cuts the connection so that the client sees that the answer is not whole; what was written before
- * is sent, for at most 2 s. */
+ * is sent, for at most 2 s. An answer until close (HTTP/1.0, no length) is cut at once, queued
+ * bytes lost: such a client cannot tell. */
 void http_respond_abort(struct http_exchange *x);
 bool http_respond_started(const struct http_exchange *x);
 /* Bytes queued towards this client. */

@@ -36,10 +36,16 @@ static inline void sweep_need(struct sweep *s, uint64_t deadline_ms)
     }
 }
 
-/* To be called when the timer fired, with the earliest deadline left. */
-static inline void sweep_again(struct sweep *s, uint64_t earliest_ms)
+/* The timer fired: to be called before the walk. A deadline that is set during it, on a connection
+ * that the walk may not meet any more, counts. */
+static inline void sweep_begin(struct sweep *s)
 {
     s->due_ms = NO_DEADLINE;
+}
+
+/* After the walk, with the earliest deadline left. */
+static inline void sweep_again(struct sweep *s, uint64_t earliest_ms)
+{
     if (earliest_ms != NO_DEADLINE) {
         sweep_need(s, MAX_OF(earliest_ms, world_now_ms(s->timer.world) + SWEEP_STEP_MS));
     }

@@ -11,7 +11,7 @@
 struct websocket;
 
 struct websocket_handler {
-    void (*on_text)(void *owner, struct span text); /* valid UTF-8 */
+    void (*on_text)(void *owner, struct span text); /* valid UTF-8, good for the call */
     void (*on_close)(void *owner);                  /* it has ended, the websocket is void */
 };
 
@@ -25,5 +25,5 @@ struct websocket_options {
 struct websocket *websocket_accept(struct http_exchange *x, const struct websocket_options *options,
                                    const struct websocket_handler *handler, void *owner);
 void websocket_send(struct websocket *ws, struct span text);
-/* on_close comes when the closing is done. */
+/* on_close comes when the closing is done, 5 s later at most. */
 void websocket_close(struct websocket *ws, int code, const char *reason);

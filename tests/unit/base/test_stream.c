@@ -20,7 +20,7 @@ struct scene {
     struct address where;
     struct stream *client, *server;
     struct buf got; /* by the server */
-    size_t client_got;
+    size_t client_got, client_got_at_end;
     int server_end, client_end, drains; /* ends: 1 = not yet */
     bool stop_on_end, stop_on_bytes;
     size_t want;
@@ -57,6 +57,7 @@ static void client_end(void *owner, int err)
     struct scene *s = owner;
 
     s->client_end = err;
+    s->client_got_at_end = s->client_got;
     if (s->stop_on_end) {
         world_stop(s->w);
     }
@@ -189,6 +190,26 @@ static void sees_the_peer_leave(struct world *w, const char *where)
     close_scene(&s);
 }
 
+/* The peer says something and closes without having read what was sent: its words are heard, also
+ * when a write fails before they are read. */
+static void hears_the_last_words(struct world *w, const char *where)
+{
+    struct scene s;
+
+    open_scene(&s, w, where);
+    stream_write(s.client, "unread", 6);
+    stream_write(s.server, "last words", 10);
+    run_for(&s, 20);
+    stream_close(TAKE_PTR(s.server));
+    stream_write(s.client, "in vain", 7);
+    stream_read_start(s.client);
+    s.stop_on_end = true;
+    world_run(s.w);
+    assert_int_equal(s.client_got_at_end, 10);
+    assert_true(s.client_end < 0);
+    close_scene(&s);
+}
+
 static void on_refused(void *owner, struct stream *stream, int status)
 {
     struct scene *s = owner;
@@ -216,6 +237,7 @@ static void over_tcp(void **state)
     big_transfer(world_create(), "127.0.0.1:0");
     flushed_close(world_create(), "127.0.0.1:0");
     sees_the_peer_leave(world_create(), "127.0.0.1:0");
+    hears_the_last_words(world_create(), "127.0.0.1:0");
     refused(world_create(), "127.0.0.1:1");
 }
 
@@ -231,6 +253,7 @@ static void over_unix_sockets(void **state)
     assert_int_equal(stat(path, &st), -1);
     flushed_close(world_create(), where);
     sees_the_peer_leave(world_create(), where);
+    hears_the_last_words(world_create(), where);
     refused(world_create(), where);
     rmdir(dir);
 }
@@ -242,6 +265,7 @@ static void in_a_simulated_world(void **state)
     big_transfer(sim_create(1), "unix:/s");
     flushed_close(sim_create(1), "127.0.0.1:0");
     sees_the_peer_leave(sim_create(1), "127.0.0.1:80");
+    hears_the_last_words(sim_create(1), "unix:/s");
     refused(sim_create(1), "127.0.0.1:80");
     sim_set_latency(slow, 2);
     flushed_close(slow, "unix:/s");

@@ -271,6 +271,137 @@ static void draining_is_told_once_nothing_is_in_flight(void **state)
     close_scene(&s);
 }
 
+/* A model that was deleted while its instance was loading: nobody was ever sent there. */
+static void draining_is_told_of_an_instance_that_nobody_used(void **state)
+{
+    struct scene s;
+
+    open_scene(&s, 1);
+    model_exists[0] = false;
+    bring_up(&s, 0, 1);
+    tell(&s, 0, INSTANCE_DRAINING, false);
+    sim_run_for(s.w, 10);
+    assert_int_equal(drained[0], 1);
+    close_scene(&s);
+}
+
+static void draining_is_told_after_the_model_was_deleted(void **state)
+{
+    struct scene s;
+    struct model_change c = { MODEL_REMOVED, 1, "a", &models[0] };
+
+    open_scene(&s, 1);
+    bring_up(&s, 0, 1);
+    bring_up(&s, 1, 1);
+    model_exists[0] = false;
+    dispatch_on_model(s.d, &c);
+    sim_run_for(s.w, 10);
+    tell(&s, 0, INSTANCE_DRAINING, false);
+    tell(&s, 1, INSTANCE_DRAINING, false);
+    sim_run_for(s.w, 10);
+    assert_int_equal(drained[0], 1);
+    assert_int_equal(drained[1], 1);
+    close_scene(&s);
+}
+
+/* Its instance lost the request: it is asked for again. */
+static int ask_again(struct scene *s, struct asker *a, bool unreachable)
+{
+    char uuid[UUID_SIZE];
+    struct dispatch_ask what = { .model_id = a->model_id,
+                                 .tokens = 100,
+                                 .exclude = uuid,
+                                 .exclude_ms = 1000,
+                                 .unreachable = unreachable,
+                                 .on_grant = on_grant,
+                                 .on_refuse = on_refuse,
+                                 .owner = a };
+    const struct instance *in = NULL;
+    struct error e = { 0 };
+    int r;
+
+    memcpy(uuid, a->granted, UUID_SIZE);
+    a->granted[0] = '\0';
+    a->order = ++s->asked;
+    dispatch_release(TAKE_PTR(a->ticket));
+    r = dispatch_acquire(s->d, &what, &a->ticket, &in, &e);
+    if (r == 1) {
+        on_grant(a, in);
+    }
+    return r;
+}
+
+static void who_lost_his_instance_gets_another_at_once(void **state)
+{
+    struct scene s;
+
+    open_scene(&s, 1);
+    bring_up(&s, 0, 1);
+    assert_int_equal(ask(&s, &s.askers[0], 1), 1);
+    bring_up(&s, 1, 1);
+    assert_int_equal(ask_again(&s, &s.askers[0], false), 1);
+    assert_string_equal(s.askers[0].granted, instances[1].uuid);
+    close_scene(&s);
+}
+
+static void who_lost_his_only_instance_waits_in_front_and_lets_others_pass(void **state)
+{
+    struct scene s;
+
+    open_scene(&s, 1);
+    bring_up(&s, 0, 1);
+    for (int i = 0; i < SLOTS + 1 + 20; i++) {
+        assert_int_equal(ask(&s, &s.askers[i], 1), i < SLOTS + 1);
+    }
+    /* The line is full, which is nothing to one who was let in before. */
+    assert_int_equal(ask_again(&s, &s.askers[0], false), 0);
+    assert_int_equal(dispatch_position(s.askers[0].ticket), 1);
+    sim_run_for(s.w, 500);
+    assert_string_equal(s.askers[0].granted, "");
+    assert_string_equal(s.askers[3].granted, instances[0].uuid);
+    sim_run_for(s.w, 600);
+    s.last_granted[0] = 0; /* the front of the line is out of the order of asking */
+    dispatch_release(TAKE_PTR(s.askers[3].ticket));
+    sim_run_for(s.w, 10);
+    assert_string_equal(s.askers[0].granted, instances[0].uuid);
+    assert_string_equal(s.askers[4].granted, "");
+    close_scene(&s);
+}
+
+static void a_new_life_of_the_instance_is_used_at_once(void **state)
+{
+    struct scene s;
+
+    open_scene(&s, 1);
+    bring_up(&s, 0, 1);
+    assert_int_equal(ask(&s, &s.askers[0], 1), 1);
+    assert_int_equal(ask_again(&s, &s.askers[0], true), 0);
+    tell(&s, 0, INSTANCE_BACKOFF, false);
+    tell(&s, 0, INSTANCE_STARTING, false);
+    sim_run_for(s.w, 100);
+    tell(&s, 0, INSTANCE_READY, false);
+    sim_run_for(s.w, 1);
+    assert_string_equal(s.askers[0].granted, instances[0].uuid);
+    close_scene(&s);
+}
+
+static void nobody_is_sent_to_an_instance_that_cannot_be_reached(void **state)
+{
+    struct scene s;
+
+    open_scene(&s, 1);
+    bring_up(&s, 0, 1);
+    assert_int_equal(ask(&s, &s.askers[0], 1), 1);
+    assert_int_equal(ask_again(&s, &s.askers[0], true), 0);
+    assert_int_equal(ask(&s, &s.askers[1], 1), 0);
+    dispatch_release(TAKE_PTR(s.askers[0].ticket)); /* the one who told leaves */
+    sim_run_for(s.w, 900);
+    assert_string_equal(s.askers[1].granted, "");
+    sim_run_for(s.w, 200);
+    assert_string_equal(s.askers[1].granted, instances[0].uuid);
+    close_scene(&s);
+}
+
 /* Random histories. */
 
 static unsigned in_flight_on(const struct scene *s, const char *uuid)
@@ -385,6 +516,12 @@ int main(void)
         cmocka_unit_test(a_full_line_and_a_long_wait_are_refused),
         cmocka_unit_test(a_stopped_or_failed_model_refuses_those_who_wait),
         cmocka_unit_test(draining_is_told_once_nothing_is_in_flight),
+        cmocka_unit_test(draining_is_told_of_an_instance_that_nobody_used),
+        cmocka_unit_test(draining_is_told_after_the_model_was_deleted),
+        cmocka_unit_test(who_lost_his_instance_gets_another_at_once),
+        cmocka_unit_test(who_lost_his_only_instance_waits_in_front_and_lets_others_pass),
+        cmocka_unit_test(a_new_life_of_the_instance_is_used_at_once),
+        cmocka_unit_test(nobody_is_sent_to_an_instance_that_cannot_be_reached),
         cmocka_unit_test(random_histories_keep_the_rules),
     };
 

@@ -253,12 +253,147 @@ static void test_real(void **state)
     rmdir(dir);
 }
 
+/* An upstream that answers a large request early: politely (our server: it goes on reading for a
+ * while) or rudely (it closes at once, most of the request unread). Either is heard. */
+struct early {
+    struct world *world;
+    struct http_upstream *upstream;
+    struct span body;
+    unsigned rounds, heard;
+    unsigned rude_open; /* connections of the rude one */
+    int status;
+};
+
+struct rude_conn {
+    struct early *early;
+    struct stream *stream;
+};
+
+static void ask_early(struct early *e);
+
+static void stop_when_done(struct early *e)
+{
+    if (e->heard == e->rounds && e->rude_open == 0) {
+        world_stop(e->world);
+    }
+}
+
+static void on_early_head(void *owner, const struct http_head *head)
+{
+    ((struct early *)owner)->status = head->status;
+}
+
+static void on_early_body(void *owner, const char *p, size_t n)
+{
+}
+
+static void on_early_end(void *owner)
+{
+    struct early *e = owner;
+
+    assert_int_equal(e->status, 413);
+    e->heard++;
+    ask_early(e);
+}
+
+static void ask_early(struct early *e)
+{
+    static const struct http_call_handler handler = { on_early_head, on_early_body, on_early_end,
+                                                      on_fail };
+
+    if (e->heard == e->rounds) {
+        stop_when_done(e);
+        return;
+    }
+    http_call_start(e->upstream,
+                    &(struct http_call_request){
+                        .method = "POST", .path = "/", .body = &e->body, .body_parts = 1 },
+                    &handler, e);
+}
+
+static void on_rude_data(void *owner, const char *p, size_t n)
+{
+    struct rude_conn *c = owner;
+
+    stream_read_stop(c->stream);
+    stream_write(c->stream, "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno", 47);
+}
+
+static void on_rude_end(void *owner, int err)
+{
+    struct rude_conn *c = owner;
+
+    stream_close(c->stream);
+    c->early->rude_open--;
+    stop_when_done(c->early);
+    free(c);
+}
+
+static void on_rude_drain(void *owner)
+{
+    on_rude_end(owner, 0);
+}
+
+static void on_rude_accept(void *owner, struct stream *stream)
+{
+    static const struct stream_handler handler = { on_rude_data, on_rude_end, on_rude_drain };
+    struct rude_conn *c = xmalloc(sizeof(*c));
+
+    *c = (struct rude_conn){ owner, stream };
+    c->early->rude_open++;
+    stream_set_handler(stream, &handler, c);
+    stream_read_start(stream);
+}
+
+static void hear_early_answers(const char *at, bool rude)
+{
+    struct early e = { .world = world_create(), .rounds = 50 };
+    struct stream_listener *listener = NULL;
+    struct http_server *server = NULL;
+    struct address where;
+    struct error error = { 0 };
+
+    assert_int_equal(address_parse(at, &where, &error), 0);
+    if (rude) {
+        assert_int_equal(
+            stream_listen(e.world, &where, on_rude_accept, &e, &listener, &where, &error), 0);
+    } else {
+        server = http_server_create(e.world, &(struct http_server_options){
+                                                 .handle = on_origin, .max_body_bytes = BODY_MAX });
+        assert_int_equal(http_server_listen(server, &where, NULL, &where, &error), 0);
+    }
+    e.upstream = http_upstream_create(e.world, &(struct http_upstream_options){ .where = where });
+    e.body = (struct span){ xcalloc(1, 32 * BODY_MAX), 32 * BODY_MAX };
+    ask_early(&e);
+    world_run(e.world);
+    assert_int_equal(e.heard, e.rounds);
+    http_upstream_destroy(e.upstream);
+    http_server_destroy(server);
+    stream_listener_close(listener);
+    world_destroy(e.world);
+    free(UNCONST(char *, e.body.p));
+}
+
+static void test_early_answers(void **state)
+{
+    char dir[] = "/tmp/berth-http-XXXXXX", path[64];
+
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "unix:%s/s", dir);
+    hear_early_answers(path, false);
+    hear_early_answers(path, true);
+    hear_early_answers("127.0.0.1:0", false);
+    hear_early_answers("127.0.0.1:0", true);
+    rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_simulated),
         cmocka_unit_test(test_simulated_slow),
         cmocka_unit_test(test_real),
+        cmocka_unit_test(test_early_answers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,7 @@
 #include "http/client.h"
 #include "talk.h"
 
-enum { PEERS_MAX = 16 };
+enum { PEERS_MAX = 16, LARGE = 8 << 20, AHEAD_MAX = 512 << 10 };
 
 struct rig {
     struct world *world;
@@ -24,7 +24,8 @@ struct rig {
     struct buf body;
     int status, heads, ends, fails;
     struct error error;
-    bool pause_on_body, cancel_on_head, again_on_end, destroy_on_fail;
+    bool pause_on_body, cancel_on_head, again_on_end, again_on_fail, destroy_on_fail;
+    char *large; /* the body of ask_large, gone with the head of the answer */
 };
 
 static void on_accept(void *owner, struct stream *s)
@@ -43,6 +44,7 @@ static void on_head(void *owner, const struct http_head *head)
 
     rig->heads++;
     rig->status = head->status;
+    free(TAKE_PTR(rig->large));
     if (rig->cancel_on_head) {
         http_call_cancel(TAKE_PTR(rig->call));
     }
@@ -78,7 +80,10 @@ static void on_fail(void *owner, const struct error *e)
     rig->fails++;
     rig->error = *e;
     rig->call = NULL;
-    if (rig->destroy_on_fail) {
+    if (rig->again_on_fail) {
+        rig->again_on_fail = false;
+        ask(rig, "GET", NULL);
+    } else if (rig->destroy_on_fail) {
         rig->destroy_on_fail = false;
         rig->upstream = http_upstream_destroy(rig->upstream);
     }
@@ -86,12 +91,8 @@ static void on_fail(void *owner, const struct error *e)
 
 static const struct http_call_handler handler = { on_head, on_body, on_end, on_fail };
 
-static void ask(struct rig *rig, const char *method, const char *body)
+static void ask_parts(struct rig *rig, const char *method, const struct span *parts, size_t count)
 {
-    static struct span parts[2];
-
-    parts[0] = span_of(body);
-    parts[1] = SPAN("!");
     buf_clear(&rig->body);
     rig->status = rig->heads = rig->ends = rig->fails = 0;
     rig->error = (struct error){ 0 };
@@ -100,11 +101,41 @@ static void ask(struct rig *rig, const char *method, const char *body)
                                                              .path = "/p?q",
                                                              .headers = "X-A: b\r\n",
                                                              .body = parts,
-                                                             .body_parts = body ? 2 : 0,
+                                                             .body_parts = count,
                                                              .head_timeout_ms = 3000,
                                                              .idle_timeout_ms = 2000 },
                                 &handler, rig);
     assert_int_equal(rig->heads + rig->ends + rig->fails, 0);
+}
+
+static void ask(struct rig *rig, const char *method, const char *body)
+{
+    const struct span parts[2] = { span_of(body), SPAN("!") };
+
+    ask_parts(rig, method, parts, body ? 2 : 0);
+}
+
+/* A body of LARGE bytes in rig->large, all 'a', in uneven parts. */
+static void ask_large(struct rig *rig)
+{
+    struct span parts[4];
+
+    rig->large = xmalloc(LARGE);
+    memset(rig->large, 'a', LARGE);
+    parts[0] = (struct span){ rig->large, 1 };
+    parts[1] = (struct span){ rig->large + 1, LARGE / 2 };
+    parts[2] = (struct span){ rig->large, 0 };
+    parts[3] = (struct span){ rig->large + 1 + LARGE / 2, LARGE / 2 - 1 };
+    ask_parts(rig, "POST", parts, 4);
+}
+
+/* What stands of the body with a peer. */
+static struct span large_got(const struct talk *t)
+{
+    const char *body = strstr(buf_data(&t->got), "\r\n\r\n");
+
+    assert_non_null(body);
+    return (struct span){ body + 4, t->got.len - (size_t)(body + 4 - buf_data(&t->got)) };
 }
 
 static void start(struct rig *rig)
@@ -129,6 +160,7 @@ static void stop(struct rig *rig)
     }
     stream_listener_close(rig->listener);
     buf_finish(&rig->body);
+    free(rig->large);
     sim_run_for(rig->world, 10);
     world_destroy(rig->world);
 }
@@ -326,6 +358,102 @@ static void test_stale(void **state)
     stop(&rig);
 }
 
+/* A large body is not copied ahead of what the peer takes: letters that are written over it while
+ * it is under way arrive from AHEAD_MAX on behind what had arrived. */
+static void test_large_request(void **state)
+{
+    struct rig rig;
+    size_t had[26] = { 0 };
+    struct span got;
+    int steps = 0;
+
+    start(&rig);
+    sim_set_latency(rig.world, 3);
+    rig.peers[0].deaf = true; /* for a while the peer takes nothing at all */
+    ask_large(&rig);
+    sim_run_for(rig.world, 100);
+    talk_read(&rig.peers[0], true);
+    while (rig.peers[0].got.len == 0) {
+        settle(&rig);
+    }
+    do {
+        had[steps] = large_got(&rig.peers[0]).n;
+        memset(rig.large, 'a' + steps, LARGE);
+        sim_run_for(rig.world, 20);
+    } while (++steps < 26 && large_got(&rig.peers[0]).n < LARGE);
+    sim_run_for(rig.world, 1000);
+    got = large_got(&rig.peers[0]);
+    assert_int_equal(got.n, LARGE);
+    assert_true(steps > 5);
+    for (int i = 0; i < steps; i++) {
+        for (size_t at = had[i] + AHEAD_MAX; at < LARGE; at++) {
+            assert_true(got.p[at] >= 'a' + i);
+        }
+    }
+    talk_forget(&rig.peers[0]);
+    reply(&rig, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    sim_run_for(rig.world, 100);
+    assert_int_equal(rig.ends, 1);
+    ask(&rig, "GET", NULL); /* all was sent: the connection is good for more */
+    sim_run_for(rig.world, 100);
+    assert_int_equal(rig.accepted, 1);
+    assert_true(talk_has(&rig.peers[0], "GET /p?q"));
+    stop(&rig);
+}
+
+/* The answer comes while the body is under way: it is heard, the rest is not sent (the test frees
+ * it with the head), and the connection is not used again. */
+static void test_early_answer(void **state)
+{
+    struct rig rig;
+
+    start(&rig);
+    for (unsigned i = 0; i < 2; i++) {
+        rig.peers[i].deaf = true;
+        ask_large(&rig);
+        settle(&rig);
+        reply(&rig, "HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\n\r\nab");
+        assert_int_equal(rig.status, 413);
+        if (i == 1) {
+            talk_read(&rig.peers[i], true); /* takes all that was written: the room is not used */
+            settle(&rig);
+            assert_in_range(large_got(&rig.peers[i]).n, 1, 2 * AHEAD_MAX);
+        }
+        reply(&rig, "cde");
+        assert_string_equal(buf_data(&rig.body), "abcde");
+        assert_int_equal(rig.ends, 1);
+        talk_read(&rig.peers[i], true);
+        settle(&rig);
+        assert_true(rig.peers[i].ended);
+        assert_int_equal(rig.accepted, i + 1);
+    }
+    stop(&rig);
+}
+
+/* The second try sends the large body from its begin. */
+static void test_large_stale(void **state)
+{
+    struct rig rig;
+    struct span got;
+
+    start(&rig);
+    ask(&rig, "GET", NULL);
+    settle(&rig);
+    reply(&rig, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    talk_read(&rig.peers[0], false);
+    ask_large(&rig);
+    settle(&rig);
+    hang_up(&rig); /* a part was written */
+    assert_int_equal(rig.accepted, 2);
+    settle(&rig);
+    got = large_got(&rig.peers[1]);
+    assert_int_equal(got.n, LARGE);
+    assert_true(got.p[0] == 'a' && got.p[LARGE - 1] == 'a');
+    reply(&rig, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_int_equal(rig.ends, 1);
+    stop(&rig);
+}
+
 /* Once a byte of the answer came there is no second try. */
 static void test_no_retry_after_a_byte(void **state)
 {
@@ -446,6 +574,25 @@ static void test_timeouts(void **state)
     stop(&rig);
 }
 
+/* A call begun when another's time was up has its own limit, also if it gets no connection. */
+static void test_timeout_of_the_next(void **state)
+{
+    struct rig rig;
+
+    start(&rig);
+    ask(&rig, "GET", NULL);
+    settle(&rig);
+    stream_listener_pause(rig.listener, true);
+    rig.again_on_fail = true;
+    sim_run_for(rig.world, 4000);
+    assert_false(rig.again_on_fail);
+    assert_int_equal(rig.fails, 0);
+    sim_run_for(rig.world, 4000);
+    assert_int_equal(rig.fails, 1);
+    assert_int_equal(rig.error.code, -ETIMEDOUT);
+    stop(&rig);
+}
+
 static void test_pool(void **state)
 {
     struct rig rig;
@@ -563,11 +710,15 @@ int main(void)
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_stale),
+        cmocka_unit_test(test_large_request),
+        cmocka_unit_test(test_early_answer),
+        cmocka_unit_test(test_large_stale),
         cmocka_unit_test(test_no_retry_after_a_byte),
         cmocka_unit_test(test_garbage_while_idle),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_timeouts),
+        cmocka_unit_test(test_timeout_of_the_next),
         cmocka_unit_test(test_pool),
         cmocka_unit_test(test_destroy),
         cmocka_unit_test(test_destroy_on_fail),

@@ -246,8 +246,9 @@ static void test_error_body(void **state)
     struct rig rig;
 
     start(&rig, (struct http_server_options){ .error_body = write_error, .max_body_bytes = 10 });
-    say(&rig, "POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n");
+    say(&rig, "POST /a?b HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\nContent-Length: 11\r\n\r\n");
     assert_true(talk_has(&rig.talk, "\r\n\r\n[/a|413]"));
+    assert_true(talk_has(&rig.talk, "\r\nx-request-id: mine\r\n"));
     fresh(&rig);
     say(&rig, "nonsense\r\n\r\n");
     assert_true(talk_has(&rig.talk, "\r\n\r\n[|400]"));
@@ -494,6 +495,25 @@ static void test_connection_cap(void **state)
     stop(&rig);
 }
 
+/* A silent connection that is accepted because another's time was up has its own limit. */
+static void test_deadline_of_the_next(void **state)
+{
+    struct rig rig;
+    struct talk second = { 0 };
+
+    start(&rig, (struct http_server_options){ .max_connections = 1, .head_timeout_ms = 1000 });
+    talk_connect(&second, rig.world, &rig.where);
+    sim_run_for(rig.world, 100);
+    assert_true(rig.talk.ended);
+    assert_non_null(second.stream);
+    assert_int_equal(http_server_connections(rig.server), 1);
+    sim_run_for(rig.world, 1200);
+    assert_true(second.ended);
+    assert_int_equal(http_server_connections(rig.server), 0);
+    talk_close(&second);
+    stop(&rig);
+}
+
 static void on_drained(void *owner)
 {
     struct rig *rig = owner;
@@ -557,6 +577,7 @@ int main(void)
         cmocka_unit_test(test_client_leaves),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_connection_cap),
+        cmocka_unit_test(test_deadline_of_the_next),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_destroy_tells),
     };

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The configuration as a whole: what is refused, and that the words say where it stands. */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "daemon/daemon.h"
+#include "daemon/options.h"
+
+#define MODEL(id, path, more)                                                                      \
+    "  - id: " id "\n    name: x\n    framework: llama_cpp\n    model_path: " path "\n"            \
+    "    priority: 5\n    resource_requirements: {gpu_memory: 10}\n" more
+
+struct place {
+    char root[64];
+    char *file;
+};
+
+static int set_up(void **state)
+{
+    struct place *p = xcalloc(1, sizeof(*p));
+
+    strcpy(p->root, "/tmp/berth-options-XXXXXX");
+    assert_non_null(mkdtemp(p->root));
+    p->file = xasprintf("%s/berth.yaml", p->root);
+    unsetenv("BERTH_SERVER_LISTEN");
+    unsetenv("BERTH_DATA_DIR");
+    *state = p;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct place *p = *state;
+
+    assert_int_equal(chdir("/"), 0);
+    unlink(p->file);
+    rmdir(p->root);
+    free(p->file);
+    free(p);
+    return 0;
+}
+
+static void write_file(const struct place *p, const char *text)
+{
+    int fd = open(p->file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+static struct config *load_well(const char *path, const char *const *listen)
+{
+    struct config *config = NULL;
+    struct error e = { 0 };
+
+    if (daemon_load_config(path, listen, &config, &e) < 0) {
+        fail_msg("%s", e.text);
+    }
+    return config;
+}
+
+static void load_badly(const struct place *p, const char *text, const char *place,
+                       const char *words)
+{
+    struct config *config = NULL;
+    struct error e = { 0 };
+
+    write_file(p, text);
+    assert_true(daemon_load_config(p->file, NULL, &config, &e) < 0);
+    assert_null(config);
+    if (!strstr(e.text, place) || !strstr(e.text, words)) {
+        fail_msg("'%s' does not say '%s' and '%s'", e.text, place, words);
+    }
+}
+
+static void bad_addresses_are_refused(void **state)
+{
+    static const char *const one[] = { "nowhere:99999", NULL };
+    static const char *const none[] = { NULL };
+    struct config *config = NULL;
+    struct error e = { 0 };
+
+    load_badly(*state, "server:\n  listen: [\"127.0.0.1:8080\", \"nonsense\"]\n", "berth.yaml:2",
+               "server.listen");
+    load_badly(*state, "server:\n  listen: []\n", "berth.yaml:2", "no address");
+    assert_int_equal(daemon_load_config(NULL, one, &config, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "server.listen (BERTH_SERVER_LISTEN)"));
+    assert_int_equal(daemon_load_config(NULL, none, &config, &e), -EINVAL);
+    assert_null(config);
+}
+
+static void more_addresses_than_there_is_room_for_are_refused(void **state)
+{
+    static const char *list[18];
+    struct config *config = NULL;
+    struct error e = { 0 };
+
+    for (int i = 0; i < 17; i++) {
+        list[i] = "127.0.0.1:0";
+    }
+    assert_int_equal(daemon_load_config(NULL, list, &config, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "more than 16"));
+    list[16] = NULL;
+    config_free(load_well(NULL, list));
+}
+
+static void the_command_line_wins_over_file_and_environment(void **state)
+{
+    static const char *const listen[] = { "127.0.0.1:1", "[::1]:2", NULL };
+    struct place *p = *state;
+    struct config *config;
+
+    write_file(p, "server:\n  listen: [\"127.0.0.1:3\"]\n");
+    config = load_well(p->file, NULL);
+    assert_string_equal(config_list(config, "server.listen")[0], "127.0.0.1:3");
+    config_free(config);
+    setenv("BERTH_SERVER_LISTEN", "127.0.0.1:4", 1);
+    config = load_well(p->file, NULL);
+    assert_string_equal(config_list(config, "server.listen")[0], "127.0.0.1:4");
+    config_free(config);
+    config = load_well(p->file, listen);
+    assert_string_equal(config_list(config, "server.listen")[0], "127.0.0.1:1");
+    assert_string_equal(config_list(config, "server.listen")[1], "[::1]:2");
+    assert_null(config_list(config, "server.listen")[2]);
+    config_free(config);
+}
+
+static void models_that_are_wrong_are_refused_with_their_line(void **state)
+{
+    load_badly(*state, "models:\n" MODEL("a", "m.gguf", "") MODEL("a", "n.gguf", ""),
+               "berth.yaml:8", "'a' is defined twice");
+    load_badly(*state, "\nmodels:\n  - id: a\n    name: x\n", "berth.yaml:3", "model 1: ");
+    load_badly(*state,
+               "models:\n" MODEL("a", "m.gguf", "") MODEL("b", "m", "    gpu_devices: all\n"),
+               "berth.yaml:8", "gpu_devices");
+    load_badly(*state,
+               "models:\n  - id: c\n    name: x\n    framework: abacus\n    model_path: m\n"
+               "    priority: 5\n    resource_requirements: {gpu_memory: 10}\n",
+               "berth.yaml:2", "abacus");
+}
+
+static void relative_model_paths_count_from_the_file(void **state)
+{
+    struct place *p = *state;
+    _cleanup_(freep) char *expected = xasprintf("%s/sub/m.gguf", p->root);
+    struct model_config **models = NULL;
+    struct config *config;
+    struct error e = { 0 };
+    size_t count = 0;
+
+    write_file(p, "models:\n" MODEL("a", "sub/m.gguf", "") MODEL("b", "/abs/n.gguf", ""));
+    assert_int_equal(chdir(p->root), 0);
+    config = load_well("berth.yaml", NULL);
+    assert_int_equal(chdir("/"), 0);
+    assert_int_equal(options_models(config, &models, &count, &e), 0);
+    assert_int_equal(count, 2);
+    assert_string_equal(models[0]->id, "a");
+    assert_string_equal(models[0]->model_path, expected);
+    assert_string_equal(models[1]->model_path, "/abs/n.gguf");
+    for (size_t i = 0; i < count; i++) {
+        model_config_free(models[i]);
+    }
+    free(models);
+    config_free(config);
+}
+
+static void a_typing_error_is_refused_with_its_line(void **state)
+{
+    load_badly(*state, "server:\n  max_bodi: 1MiB\n", "berth.yaml:2", "max_body");
+    load_badly(*state, "log:\n  level: loud\n", "berth.yaml:2", "log.level");
+}
+
+static void the_data_directory_is_absolute(void **state)
+{
+    struct place *p = *state;
+    char *dir;
+
+    assert_int_equal(chdir(p->root), 0);
+    dir = daemon_data_dir("here");
+    assert_true(str_starts(dir, p->root) && str_ends(dir, "/here"));
+    free(dir);
+    setenv("BERTH_DATA_DIR", "/from/environment", 1);
+    dir = daemon_data_dir(NULL);
+    assert_string_equal(dir, "/from/environment");
+    free(dir);
+    dir = daemon_data_dir("/given");
+    assert_string_equal(dir, "/given");
+    free(dir);
+    setenv("BERTH_DATA_DIR", "", 1);
+    dir = daemon_data_dir(NULL);
+    assert_true(str_ends(dir, "/" DEFAULT_DATA_DIR));
+    free(dir);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(bad_addresses_are_refused),
+        TEST(more_addresses_than_there_is_room_for_are_refused),
+        TEST(the_command_line_wins_over_file_and_environment),
+        TEST(models_that_are_wrong_are_refused_with_their_line),
+        TEST(relative_model_paths_count_from_the_file),
+        TEST(a_typing_error_is_refused_with_its_line),
+        TEST(the_data_directory_is_absolute),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
