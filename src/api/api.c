@@ -174,8 +174,8 @@ json_t *read_body(struct http_exchange *x)
     if (json_read(body, FRONT_MANAGEMENT_BODY_MAX, &json, &err) == 0) {
         return json;
     }
-    errors = json_pack("[{s:[s], s:s, s:s}]", "loc", "body", "msg", err.text, "type",
-                       "json_invalid");
+    errors =
+        json_pack("[{s:[s], s:s, s:s}]", "loc", "body", "msg", err.text, "type", "json_invalid");
     respond_schema_errors(x, errors);
     json_decref(errors);
     return NULL;

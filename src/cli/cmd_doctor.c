@@ -404,9 +404,8 @@ static void look_at_sqlite(struct doctor *d)
 }
 
 static void (*const looks[])(struct doctor *d) = {
-    look_at_config,       look_at_model_files, look_at_data_dir,  look_at_daemon,
-    look_at_llama_server, look_at_addresses,   look_at_leftovers, look_at_limits,
-    look_at_sqlite,
+    look_at_config,    look_at_model_files, look_at_data_dir, look_at_daemon, look_at_llama_server,
+    look_at_addresses, look_at_leftovers,   look_at_limits,   look_at_sqlite,
 };
 
 static int run(struct cli *cli)
