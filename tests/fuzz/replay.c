@@ -59,22 +59,28 @@ static size_t below(size_t limit)
     return limit ? (size_t)(next_random() % limit) : 0;
 }
 
+/* Where the input goes that it died of, and the words for it: made at the start, since a signal
+ * handler may not format. */
+static char crash_name[64], crash_text[128];
+
+static void prepare_last_words(void)
+{
+    snprintf(crash_name, sizeof(crash_name), "crash-input-%ld", (long)getpid());
+    snprintf(crash_text, sizeof(crash_text), "replay: died; the input is in %s\n", crash_name);
+}
+
 /* The sanitizers end by abort (replay sets that up) or by a signal; both come by here. */
 static void on_death(int signal_number)
 {
-    char name[64];
-    int fd;
+    int fd = open(crash_name, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    ssize_t written = 0;
 
-    snprintf(name, sizeof(name), "crash-input-%ld", (long)getpid());
-    fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0644);
     if (fd >= 0) {
-        ssize_t written = write(fd, running.bytes, running.n);
-
-        (void)written;
+        written = write(fd, running.bytes, running.n);
         close(fd);
     }
-    dprintf(STDERR_FILENO, "replay: died of signal %d; the input of %zu bytes is in %s\n",
-            signal_number, running.n, name);
+    written += write(STDERR_FILENO, crash_text, strlen(crash_text));
+    (void)written;
     signal(signal_number, SIG_DFL);
     raise(signal_number);
 }
@@ -235,6 +241,7 @@ int main(int argc, char **argv)
     printf("replay: FUZZ_SEED=%llu FUZZ_RUNS=%llu\n", (unsigned long long)seed,
            (unsigned long long)mutations);
     fflush(stdout);
+    prepare_last_words();
     signal(SIGABRT, on_death);
     signal(SIGSEGV, on_death);
 

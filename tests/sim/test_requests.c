@@ -202,6 +202,7 @@ static void check_error(const struct ask *a, int status, const char *message)
     struct house *h = house_of(a->scene);
     bool fits = false;
 
+    message = message ? message : "";
     switch (status) {
     case 404:
         fits = h->deleted[a->model];
