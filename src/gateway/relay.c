@@ -233,7 +233,7 @@ static void tell_refusal(struct relay *r)
 /* The event that answers our own stream_options.include_usage: no choices, only usage. */
 static bool is_our_usage_event(struct span data)
 {
-    return data.n > 0 && memmem(data.p, data.n, "\"choices\":[]", 12) &&
+    return data.p && data.n > 0 && memmem(data.p, data.n, "\"choices\":[]", 12) &&
            memmem(data.p, data.n, "\"usage\":", 8);
 }
 
