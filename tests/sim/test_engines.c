@@ -8,6 +8,7 @@
  *
  *     SEED=7 HISTORIES=1 VERBOSE=1 test_sim_engines     replays one with its log
  */
+#include "histories.h"
 #include "rig.h"
 
 #include <dirent.h>
@@ -278,25 +279,9 @@ static void run_history(uint64_t seed)
     rig_destroy(h.rig);
 }
 
-static uint64_t current_seed;
-
-/* After a failure this is the history to replay; after success it tells how far it came. */
-static int tell_seed(void **state)
-{
-    printf("last history: SEED=%llu HISTORIES=1\n", (unsigned long long)current_seed);
-    return 0;
-}
-
 static void test_histories(void **state)
 {
-    uint64_t seed = test_seed("sim/engines");
-    const char *given = getenv("HISTORIES");
-    int count = given ? atoi(given) : 1000;
-
-    for (int i = 0; i < count; i++) {
-        current_seed = seed + (uint64_t)i;
-        run_history(current_seed);
-    }
+    run_histories("sim/engines", 1000, run_history);
 }
 
 int main(void)

@@ -11,6 +11,7 @@
  *
  *     SEED=7 HISTORIES=1 VERBOSE=1 test_sim_requests     replays one with its log
  */
+#include "histories.h"
 #include "requests.h"
 
 #include <string.h>
@@ -698,25 +699,9 @@ static void run_history(uint64_t seed)
     free(h);
 }
 
-static uint64_t current_seed;
-
-/* After a failure this is the history to replay; after success it tells how far it came. */
-static int tell_seed(void **state)
-{
-    printf("last history: SEED=%llu HISTORIES=1\n", (unsigned long long)current_seed);
-    return 0;
-}
-
 static void test_histories(void **state)
 {
-    uint64_t seed = test_seed("sim/requests");
-    const char *given = getenv("HISTORIES");
-    int count = given ? atoi(given) : 600;
-
-    for (int i = 0; i < count; i++) {
-        current_seed = seed + (uint64_t)i;
-        run_history(current_seed);
-    }
+    run_histories("sim/requests", 600, run_history);
 }
 
 int main(void)
