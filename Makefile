@@ -4,6 +4,7 @@
 
 .DEFAULT_GOAL := build
 MESON_FLAGS ?=
+PLAIN_FLAGS ?= # for the build without sanitizers only
 SANITIZED := -Db_sanitize=address,undefined -Db_lundef=false
 
 .NOTPARALLEL:
@@ -57,7 +58,7 @@ setup-%:
 	@tools/setup $*
 
 build/build.ninja:
-	@tools/configure build $(MESON_FLAGS)
+	@tools/configure build $(MESON_FLAGS) $(PLAIN_FLAGS)
 
 build/asan/build.ninja:
 	@tools/configure build/asan $(SANITIZED) $(MESON_FLAGS)

@@ -7,6 +7,7 @@
 #include "access/access_int.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 enum { KEY_BYTES = 32 };
 
@@ -24,6 +25,8 @@ const struct store_schema access_schema = { "access", migrations, ARRAY_SIZE(mig
 static const struct option_row rows[] = {
     { "access.keys", OPTION_ENUM, "auto", 0, 0, "auto on off", true, false,
       "Who needs an API key: auto (everybody but local programs on a loopback address), on (everybody but the admin socket), off (nobody)." },
+    { "cors.origins", OPTION_LIST, "", 0, 0, NULL, true, false,
+      "Sites whose pages may call berth from a browser: https://HOST[:PORT], exactly as the browser names it; * is every site, without an API key for inference only." },
 };
 // clang-format on
 const struct option_table access_options = { rows, ARRAY_SIZE(rows) };
@@ -133,6 +136,35 @@ static void set_keys(struct access *a, enum access_keys keys)
     }
 }
 
+static void set_origins(struct access *a, const struct config *config)
+{
+    const char *const *list = config_list(config, "cors.origins");
+    size_t n = 0;
+
+    while (list[n]) {
+        n++;
+    }
+    str_list_free(a->origins);
+    a->origins = xcalloc(n + 1, sizeof(*a->origins));
+    for (size_t i = 0; i < n; i++) {
+        a->origins[i] = xstrdup(list[i]);
+    }
+    a->policy.origins = (const char *const *)a->origins;
+}
+
+int access_check_origins(const struct config *config, struct error *reterr)
+{
+    for (const char *const *o = config_list(config, "cors.origins"); *o; o++) {
+        if (!access_origin_is_well_formed(*o)) {
+            return error_set(reterr, -EINVAL,
+                             "cors.origins (%s): '%.100s' is no origin: say https://HOST[:PORT] "
+                             "with no path and no slash behind it, or *",
+                             config_source(config, "cors.origins"), *o);
+        }
+    }
+    return 0;
+}
+
 int access_create(struct world *w, struct store *store, const struct config *config,
                   bool listens_beyond_loopback, struct access **ret, char **ret_new_key,
                   struct error *reterr)
@@ -154,6 +186,7 @@ int access_create(struct world *w, struct store *store, const struct config *con
         return r;
     }
     set_keys(a, keys_of(config));
+    set_origins(a, config);
     *ret = a;
     *ret_new_key = new_key;
     return 0;
@@ -161,6 +194,9 @@ int access_create(struct world *w, struct store *store, const struct config *con
 
 struct access *access_destroy(struct access *a)
 {
+    if (a) {
+        str_list_free(a->origins);
+    }
     free(a);
     return NULL;
 }
@@ -169,6 +205,7 @@ void access_reconfigure(struct access *a, const struct config *config)
 {
     enum access_keys keys = keys_of(config);
 
+    set_origins(a, config);
     if (a->policy.stored_count == 0 && needs_key(a, keys)) {
         log_warn("access", NULL,
                  "access.keys stays as it was: there is no key yet, the next start makes one");

@@ -8,4 +8,5 @@
 struct access {
     struct access_policy policy;
     bool beyond_loopback; /* berth listens there too */
+    char **origins;       /* what policy.origins points to; NULL: none */
 };

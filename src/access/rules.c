@@ -129,6 +129,38 @@ bool access_origin_is_own(struct span origin, struct span host)
     return same_text(name, our_name) && same_text(port, our_port);
 }
 
+enum origin_rule access_origin_rule(const struct access_policy *policy, struct span origin)
+{
+    enum origin_rule rule = ORIGIN_FOREIGN;
+
+    for (const char *const *o = policy->origins; o && *o && origin.p; o++) {
+        if (span_eq_nocase(origin, *o)) {
+            return ORIGIN_LISTED;
+        }
+        if (str_eq(*o, "*")) {
+            rule = ORIGIN_ANY;
+        }
+    }
+    return rule;
+}
+
+bool access_origin_is_well_formed(const char *text)
+{
+    const char *rest = strstr(text, "://");
+    struct span name, port;
+
+    if (str_eq(text, "*")) {
+        return true;
+    }
+    for (const char *p = text; *p; p++) { /* it goes into a header as it stands */
+        if (*p <= ' ' || *p >= 0x7f || strchr(",\"'\\", *p)) {
+            return false;
+        }
+    }
+    return rest && rest > text && !strpbrk(rest + 3, "/?#@") &&
+           split_host(span_of(rest + 3), &name, &port);
+}
+
 bool access_header_is_proxys(struct span name)
 {
     static const char prefix[] = "x-forwarded-";
@@ -181,6 +213,24 @@ static int check_key(const struct access_policy *policy, struct span key, enum r
     return 0;
 }
 
+/* "*" opens inference to every page; whose page may administer without a key must be said by name.
+ */
+static int check_origin(const struct access_policy *policy, const struct access_facts *facts,
+                        struct error *reterr)
+{
+    const enum origin_rule rule = access_origin_rule(policy, facts->origin);
+
+    if (rule == ORIGIN_LISTED || access_origin_is_own(facts->origin, facts->host) ||
+        (rule == ORIGIN_ANY && facts->scope == SCOPE_INFERENCE)) {
+        return 0;
+    }
+    return error_set(reterr, -EPERM,
+                     "a page of another site may not call berth without an API key, unless its "
+                     "origin stands in cors.origins%s",
+                     rule == ORIGIN_ANY ? " by name ('*' is not enough for the administration)"
+                                        : "");
+}
+
 /* 0, or which rule of keyless use is not met. */
 static int check_keyless(const struct access_policy *policy, const struct access_facts *facts,
                          struct error *reterr)
@@ -202,11 +252,7 @@ static int check_keyless(const struct access_policy *policy, const struct access
             "not '%.*s'",
             (int)MIN_OF(facts->host.n, (size_t)100), facts->host.p ? facts->host.p : "");
     }
-    if (!access_origin_is_own(facts->origin, facts->host)) {
-        return error_set(reterr, -EPERM,
-                         "a page of another site may not call berth without an API key");
-    }
-    return 0;
+    return check_origin(policy, facts, reterr);
 }
 
 int access_decide(const struct access_policy *policy, const struct access_facts *facts,

@@ -24,7 +24,14 @@ struct access_policy {
     enum access_keys keys;
     struct access_key stored[ACCESS_KEYS_MAX];
     size_t stored_count;
+    const char *const *origins; /* cors.origins, NULL-terminated; NULL: none */
 };
+
+/* What cors.origins says of a page's origin: not a word, only by its "*", or by name. */
+enum origin_rule { ORIGIN_FOREIGN, ORIGIN_ANY, ORIGIN_LISTED };
+enum origin_rule access_origin_rule(const struct access_policy *policy, struct span origin);
+/* May this stand in cors.origins: "*", or SCHEME://HOST[:PORT] and nothing behind it? */
+bool access_origin_is_well_formed(const char *text);
 
 struct access_facts {
     enum route_scope scope; /* asked for */

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The management doors: one route table a door (models, events, operations), each a translation of
- * paths, field names, status words and error shapes onto the rooms below. No door keeps state; a
- * handler that waits for a commit holds the exchange and the model's id, never a pointer to another
- * room's object.
+ * The management doors: one route table a door (models, proxy, events, operations), each a
+ * translation of paths, field names, status words and error shapes onto the rooms below. No door
+ * keeps state; a handler that waits for a commit holds the exchange and the model's id, never a
+ * pointer to another room's object.
  *
  * Everything runs on the loop.
  */
@@ -14,9 +14,11 @@
 #include "dispatch/dispatch.h"
 #include "engines/engines.h"
 #include "events/events.h"
+#include "gateway/gateway.h"
 #include "http/router.h"
 #include "metrics/metrics.h"
 #include "models/models.h"
+#include "placement/placement.h"
 #include "store/store.h"
 
 struct api;
@@ -29,6 +31,8 @@ struct api_in {
     struct models *models;
     struct engines *engines;
     struct dispatch *dispatch;
+    struct placement *placement;
+    struct gateway *gateway;
     struct metrics *metrics;
     const struct router *router; /* of all doors: what /openapi.json is made of */
     const char *data_dir; /* absolute path, so that socket and log paths can be shown whole */

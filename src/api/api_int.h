@@ -9,11 +9,12 @@
 #include "api/api.h"
 #include "base/list.h"
 
-enum { API_TABLES = 3 };
+enum { API_TABLES = 4 };
 
 struct api {
     struct api_in in;
     enum api_phase phase;
+    uint64_t made_ms; /* world_now_ms: what uptime counts from */
     struct route_table tables[API_TABLES];
     struct list waits;       /* struct wait, while their timer may fire */
     struct list subscribers; /* struct subscriber of events_api.c */
@@ -22,8 +23,8 @@ struct api {
     struct timer keep_alive;
 };
 
-extern const struct route models_routes[], ops_routes[], events_routes[];
-extern const size_t models_route_count, ops_route_count, events_route_count;
+extern const struct route models_routes[], proxy_routes[], ops_routes[], events_routes[];
+extern const size_t models_route_count, proxy_route_count, ops_route_count, events_route_count;
 
 /* A named JSON schema of the doors; the text is JSON in which ' stands for ". */
 struct schema {
@@ -51,6 +52,8 @@ json_t *json_now(struct api *api);
 /* A string, or null for NULL. What is not UTF-8 (an engine's last words, a path) has '?' for its
  * odd bytes. */
 json_t *json_text(const char *s);
+/* Where the instance listens, as a URL ("unix:" and its path for a socket). */
+json_t *endpoint_json(struct api *api, const struct instance *inst);
 /* Seconds since the instance's process started, or null. */
 json_t *uptime_json(struct api *api, const struct instance *inst);
 /* ISO, or null for 0. */
@@ -91,6 +94,9 @@ void subscribers_end(struct api *api); /* every stream of /api/events ends now *
 void subscribers_detach(struct api *api);
 void subscribers_keep_alive(struct api *api);
 void followers_end(struct api *api);
+void handle_docs(void *api, struct http_exchange *x, const struct route_params *params);
+void handle_docs_script(void *api, struct http_exchange *x, const struct route_params *params);
+void handle_docs_style(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_logs(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_instances(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_all_instances(void *api, struct http_exchange *x, const struct route_params *params);

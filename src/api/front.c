@@ -107,11 +107,32 @@ static int check(struct front *f, struct http_exchange *x, const struct route *r
     if (http_exchange_head(x)->framing == HTTP_NO_BODY) {
         return 0;
     }
+    if (route->raw) {
+        return 0;
+    }
     if (route->scope == SCOPE_ADMIN && http_exchange_body(x).n > FRONT_MANAGEMENT_BODY_MAX) {
         return error_set(e, -EFBIG, "the body has %zu bytes, more than the %d allowed here",
                          http_exchange_body(x).n, FRONT_MANAGEMENT_BODY_MAX);
     }
     return access_check_content(x, e);
+}
+
+void front_on_head(void *owner, struct http_exchange *x)
+{
+    const struct front *f = owner;
+
+    access_allow_origin(f->access, x);
+}
+
+/* A browser asks on behalf of a page of another site: answered for every door alike. */
+static void answer_preflight(struct front *f, struct http_exchange *x,
+                             const struct route_match *match)
+{
+    struct error e = { 0 };
+
+    if (access_preflight(f->access, x, match->allow, &e) < 0) {
+        refuse(f, x, match->table->shape, &e);
+    }
 }
 
 void front_handle(void *owner, struct http_exchange *x)
@@ -125,6 +146,10 @@ void front_handle(void *owner, struct http_exchange *x)
         error_set(&e, -ENOENT, "there is nothing at %.*s", (int)MIN_OF(head->path.n, 200),
                   head->path.p);
         refuse(f, x, router_shape(f->router, head->path), &e);
+        return;
+    }
+    if (match.allow[0] && access_is_preflight(x)) {
+        answer_preflight(f, x, &match);
         return;
     }
     if (!match.route) {
@@ -142,10 +167,31 @@ void front_handle(void *owner, struct http_exchange *x)
     match.route->handle(match.table->owner, x, &match.params);
 }
 
+/* Without the router, which is not at hand here: by the beginning of the path. */
+static enum error_shape shape_of(struct span path)
+{
+    // clang-format off
+    static const struct {
+        const char *prefix;
+        enum error_shape shape;
+    } doors[] = {
+        { "/v1/messages", SHAPE_ANTHROPIC }, { "/v1", SHAPE_OPENAI },
+        { "/api/chat", SHAPE_OLLAMA }, { "/api/generate", SHAPE_OLLAMA },
+        { "/api/embed", SHAPE_OLLAMA }, { "/api/tags", SHAPE_OLLAMA },
+        { "/api/ps", SHAPE_OLLAMA }, { "/api/show", SHAPE_OLLAMA },
+    };
+    // clang-format on
+
+    for (size_t i = 0; i < ARRAY_SIZE(doors); i++) {
+        if (span_starts(path, doors[i].prefix)) {
+            return doors[i].shape;
+        }
+    }
+    return SHAPE_DETAIL;
+}
+
 void front_error_body(struct span path, int status, const char *text, struct buf *out)
 {
-    const bool openai = span_eq(path, "/v1") || span_starts(path, "/v1/");
-
-    error_body(openai ? SHAPE_OPENAI : SHAPE_DETAIL, status,
-               status < 500 ? "invalid_request_error" : "server_error", NULL, text, out);
+    error_body(shape_of(path), status, status < 500 ? "invalid_request_error" : "server_error",
+               NULL, text, out);
 }

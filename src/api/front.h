@@ -2,7 +2,9 @@
 /*
  * The front: the one entry of every request, whichever door it is for. Finds the route, asks
  * access, refuses what no door should see (unknown path, wrong method, no right, wrong content
- * type, too big for management), counts, and hands over to the door.
+ * type, too big for management), counts, and hands over to the door. Pages of other sites are
+ * answered here, too: what a browser asks before it lets them send, and the headers that let them
+ * read.
  */
 #pragma once
 
@@ -21,8 +23,9 @@ struct front *front_create(struct router *router, struct access *access, struct 
 /* Accepts NULL, returns NULL. */
 struct front *front_destroy(struct front *front);
 
-/* For http_server_options: handle with owner = the front … */
+/* For http_server_options: handle and on_head, with owner = the front … */
 void front_handle(void *front, struct http_exchange *x);
+void front_on_head(void *front, struct http_exchange *x);
 /* … and error_body: errors that the server gives by itself, in the shape of the door whose path it
  * was. */
 void front_error_body(struct span path, int status, const char *text, struct buf *out);

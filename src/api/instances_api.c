@@ -69,15 +69,61 @@ void handle_model_health(void *owner, struct http_exchange *x, const struct rout
 
 /* ---- instances ---- */
 
-static json_t *absolute_path(struct api *api, const char *path)
+/* Owned by the caller. */
+static char *absolute_path(struct api *api, const char *path)
 {
-    _cleanup_(freep) char *whole = NULL;
+    return path[0] == '/' ? xstrdup(path) : xasprintf("%s/%s", api->in.data_dir, path);
+}
 
-    if (path[0] == '\0') {
-        return json_null();
+static json_t *path_json(struct api *api, const char *path)
+{
+    _cleanup_(freep) char *whole = absolute_path(api, path);
+
+    return path[0] == '\0' ? json_null() : json_text(whole);
+}
+
+json_t *endpoint_json(struct api *api, const struct instance *inst)
+{
+    const char *scheme = inst->address.tls ? "https" : "http";
+    char where[ADDRESS_TEXT_SIZE];
+
+    if (inst->address.is_unix) {
+        _cleanup_(freep) char *whole = absolute_path(api, inst->address.path);
+
+        return json_sprintf("unix:%s", whole);
     }
-    whole = path[0] == '/' ? xstrdup(path) : xasprintf("%s/%s", api->in.data_dir, path);
-    return json_text(whole);
+    address_format(&inst->address, where);
+    return json_sprintf("%s://%s", scheme, where);
+}
+
+/* null for 0: what an instance without a process has */
+static json_t *number_or_null(json_int_t n)
+{
+    return n ? json_integer(n) : json_null();
+}
+
+/* What dispatch knows of an instance: nulls while it takes no requests. */
+static void add_figures(struct api *api, const struct instance *inst, json_t *json)
+{
+    struct dispatch_target t = { 0 };
+    const bool known = dispatch_target(api->in.dispatch, inst->uuid, &t);
+
+    json_object_set_new(json, "breaker",
+                        known ? json_string(breaker_name(t.breaker)) : json_null());
+    json_object_set_new(json, "requests",
+                        known ? json_integer((json_int_t)t.requests) : json_null());
+    json_object_set_new(json, "errors", known ? json_integer((json_int_t)t.errors) : json_null());
+    json_object_set_new(json, "consecutive_failures",
+                        known ? json_integer(t.consecutive_failures) : json_null());
+    json_object_set_new(json, "response_ms",
+                        known ? number_or_null((json_int_t)t.response_ms) : json_null());
+}
+
+/* When it is unloaded if nobody asks for its model any more. */
+static json_t *expiry_json(struct api *api, const struct instance *inst)
+{
+    return json_time(
+        api->in.placement ? placement_expires_wall_ms(api->in.placement, inst->model_id) : 0);
 }
 
 static json_t *instance_json(struct api *api, const struct instance *inst)
@@ -86,18 +132,25 @@ static json_t *instance_json(struct api *api, const struct instance *inst)
     const struct dispatch_load line = dispatch_model_load(api->in.dispatch, inst->model_id);
     const struct model *model = models_get(api->in.models, inst->model_id);
     char where[ADDRESS_TEXT_SIZE];
+    json_t *json;
 
     address_format(&inst->address, where);
-    return json_pack(
-        "{s:o, s:s, s:s, s:i, s:I, s:o, s:s, s:o, s:i, s:i, s:b, s:o, s:I, s:o, s:i, s:i}", "model",
-        json_text(model ? model->config->id : NULL), "id", inst->uuid, "state",
-        instance_state_name(inst->state), "pid", (int)inst->process.pid, "start_time",
-        (json_int_t)inst->process.start_time, "socket",
-        absolute_path(api, inst->address.is_unix ? inst->address.path : ""), "address", where,
-        "log", absolute_path(api, inst->log_path), "slots", (int)inst->slots, "restarts",
-        (int)inst->restarts, "adopted", inst->adopted, "last_error", json_text(inst->last_error),
-        "ready_in_ms", (json_int_t)inst->ready_in_ms, "uptime", uptime_json(api, inst), "in_flight",
-        (int)load.in_flight, "waiting", (int)line.waiting);
+    json = json_pack(
+        "{s:o, s:s, s:s, s:i, s:b, s:b, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:b, s:o, s:I, "
+        "s:o, s:i, s:i}",
+        "model", json_text(model ? model->config->id : NULL), "id", inst->uuid, "state",
+        instance_state_name(inst->state), "replica", (int)inst->replica, "remote", inst->remote,
+        "sleeping", inst->sleeping, "weight", (int)inst->weight, "pid",
+        number_or_null(inst->process.pid), "start_time",
+        number_or_null((json_int_t)inst->process.start_time), "socket",
+        path_json(api, inst->address.is_unix ? inst->address.path : ""), "address",
+        json_text(where), "log", path_json(api, inst->log_path), "slots", (int)inst->slots,
+        "restarts", (int)inst->restarts, "adopted", inst->adopted, "last_error",
+        json_text(inst->last_error), "ready_in_ms", (json_int_t)inst->ready_in_ms, "uptime",
+        uptime_json(api, inst), "in_flight", (int)load.in_flight, "waiting", (int)line.waiting);
+    add_figures(api, inst, json);
+    json_object_set_new(json, "expires_at", expiry_json(api, inst));
+    return json;
 }
 
 static json_t *instances_json(struct api *api, const struct model *model)
@@ -134,7 +187,7 @@ void handle_instances(void *owner, struct http_exchange *x, const struct route_p
 static void on_probed(void *owner, int result, int status, struct span body, const struct error *e)
 {
     struct wait *w = owner;
-    const bool good = result == 0 && status == 200;
+    const bool good = result == 0; /* engines judge what is good for which engine */
     _cleanup_(freep) char *text = NULL;
     json_t *answer;
 
@@ -162,7 +215,7 @@ void handle_health_check(void *owner, struct http_exchange *x, const struct rout
         return;
     }
     inst = engines_of_model(api->in.engines, model->id);
-    if (!inst || inst->process.pid == 0) {
+    if (!inst || (inst->process.pid == 0 && !inst->remote)) {
         http_respond_json(x, 200,
                           json_pack("{s:b, s:s, s:s, s:o}", "success", 0, "message",
                                     "the model is not running", "model_id", model->config->id,

@@ -10,7 +10,7 @@
 #include "api/api_int.h"
 #include "base/mem.h"
 
-enum { WAIT_LIMIT_MS = 600 * 1000 };
+enum { WAIT_LIMIT_MS = 600 * 1000, REDIRECT_MAX = 4096 };
 
 /* ---- telling ---- */
 
@@ -24,8 +24,18 @@ static json_t *devices_json(const struct model_config *c)
     return devices;
 }
 
+static json_t *aliases_json(const struct model_config *c)
+{
+    json_t *list = json_array();
+
+    for (char **alias = c->aliases; alias && *alias; alias++) {
+        json_array_append_new(list, json_text(*alias));
+    }
+    return list;
+}
+
 /* Where clients reach a running model: this very server, as the caller named it. */
-static json_t *endpoint_json(struct http_exchange *x, bool running)
+static json_t *own_endpoint_json(struct http_exchange *x, bool running)
 {
     const struct span host = http_header_get(http_exchange_head(x), "Host");
     char text[300];
@@ -42,13 +52,14 @@ static json_t *model_info(struct api *api, struct http_exchange *x, const struct
     const struct instance *inst = engines_of_model(api->in.engines, model->id);
     const struct model_config *c = model->config;
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:n, s:o, s:o, s:o}", "id", c->id, "name",
-                     c->name, "framework", c->framework, "model_path", c->model_path, "status",
-                     status_words(model->wanted, inst)->status, "priority", c->priority,
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:n, s:o, s:o, s:o, s:i, s:o}", "id",
+                     c->id, "name", c->name, "framework", c->framework, "model_path", c->model_path,
+                     "status", status_words(model->wanted, inst)->status, "priority", c->priority,
                      "gpu_devices", devices_json(c), "memory_usage", "api_endpoint",
-                     endpoint_json(x, inst && inst->state == INSTANCE_READY), "uptime",
+                     own_endpoint_json(x, inst && inst->state == INSTANCE_READY), "uptime",
                      uptime_json(api, inst), "last_health_check",
-                     json_time(inst ? inst->last_probe_wall_ms : 0));
+                     json_time(inst ? inst->last_probe_wall_ms : 0), "replicas", c->replicas,
+                     "aliases", aliases_json(c));
 }
 
 /* ---- the model of a path ---- */
@@ -158,8 +169,8 @@ static struct model_config *read_config(struct api *api, struct http_exchange *x
     v = validation_init();
     config = model_config_parse(json, &v);
     json_decref(json);
-    if (config && !engines_driver_name(config->framework)) {
-        engines_validate(api->in.engines, config, &v); /* says which ones there are */
+    if (config) {
+        engines_check(api->in.engines, config, &v);
     }
     if (!config || !validation_ok(&v)) {
         _cleanup_(freep) char *text = join_strings(v.errors);
@@ -351,15 +362,28 @@ static bool is_down(const struct instance *inst)
     return inst && (inst->state == INSTANCE_BACKOFF || inst->state == INSTANCE_FAILED);
 }
 
+static bool any_is_down(struct api *api, int64_t model_id)
+{
+    const struct instance *inst;
+    size_t cursor = 0;
+
+    while ((inst = engines_next(api->in.engines, &cursor))) {
+        if (inst->model_id == model_id && is_down(inst)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void want(struct api *api, struct http_exchange *x, const struct model *model)
 {
     const struct instance *inst = engines_of_model(api->in.engines, model->id);
     struct wait *w = wait_create(api, x, model->config->id, model->id);
 
-    w->retry = model->wanted && is_down(inst);
+    w->retry = model->wanted && any_is_down(api, model->id);
     w->message = inst && inst->state == INSTANCE_READY ? "running" : "starting";
     w->settled = running_settled;
-    models_set_wanted(api->in.models, model->id, true, on_wished, w);
+    models_set_wanted(api->in.models, model->id, true, WISH_USER, on_wished, w);
 }
 
 static void handle_start(void *owner, struct http_exchange *x, const struct route_params *params)
@@ -384,7 +408,7 @@ static void handle_stop(void *owner, struct http_exchange *x, const struct route
     w->message =
         engines_of_model(api->in.engines, model->id) && !w->until_settled ? "stopping" : "stopped";
     w->settled = stopped_settled;
-    models_set_wanted(api->in.models, model->id, false, on_wished, w);
+    models_set_wanted(api->in.models, model->id, false, WISH_USER, on_wished, w);
 }
 
 static void handle_restart(void *owner, struct http_exchange *x, const struct route_params *params)
@@ -429,10 +453,14 @@ static void handle_delete(void *owner, struct http_exchange *x, const struct rou
 static void handle_redirect(void *owner, struct http_exchange *x, const struct route_params *params)
 {
     const struct span query = http_exchange_head(x)->query;
-    char where[512];
+    _cleanup_(freep) char *where =
+        xasprintf("/api/models/%s%.*s", query.p ? "?" : "", (int)query.n, query.p ? query.p : "");
 
-    snprintf(where, sizeof(where), "/api/models/%s%.*s", query.p ? "?" : "",
-             (int)MIN_OF(query.n, sizeof(where) - 20), query.p ? query.p : "");
+    if (strlen(where) > REDIRECT_MAX) { /* a cut query would be another question */
+        respond_detail(x, 414, "the query is longer than %d bytes; ask /api/models/ itself",
+                       REDIRECT_MAX);
+        return;
+    }
     http_exchange_add_header(x, "Location", where);
     http_respond(x, 307, "application/json", SPAN("{\"detail\":\"see /api/models/\"}"));
 }
@@ -444,9 +472,9 @@ const struct route models_routes[] = {
     { "POST",   "/api/models/",                 SCOPE_ADMIN, handle_create,       "Defines a model.",
       { "ModelConfig", "Done", "201 400 422 503", NULL } },
     { "GET",    "/api/models",                  SCOPE_ADMIN, handle_redirect,     "Redirects to /api/models/.",
-      { NULL, NULL, "307", NULL } },
+      { NULL, NULL, "307 414", NULL } },
     { "POST",   "/api/models",                  SCOPE_ADMIN, handle_redirect,     "Redirects to /api/models/.",
-      { "ModelConfig", NULL, "307", NULL } },
+      { "ModelConfig", NULL, "307 414", NULL } },
     { "POST",   "/api/models/validate",         SCOPE_ADMIN, handle_validate,     "Checks a definition, with what its engine demands, and changes nothing.",
       { "ModelConfig", "ValidationResult", "200 422", NULL } },
     { "GET",    "/api/models/{id}",             SCOPE_ADMIN, handle_get,          "Tells one model with its status.",

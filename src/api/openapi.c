@@ -68,8 +68,8 @@ static json_t *content_of(const char *names, json_t *schemas)
 }
 
 static const char *const error_schemas[] = {
-    [SHAPE_DETAIL] = "ErrorDetail",
-    [SHAPE_OPENAI] = "ErrorOpenAI",
+    [SHAPE_DETAIL] = "ErrorDetail",       [SHAPE_OPENAI] = "ErrorOpenAI",
+    [SHAPE_ANTHROPIC] = "ErrorAnthropic", [SHAPE_OLLAMA] = "ErrorOllama",
     [SHAPE_ENVELOPE] = "ErrorEnvelope",
 };
 
@@ -89,6 +89,9 @@ static void add_status(json_t *responses, int status, const struct route_table *
     const char *schema = status < 300 ? route->doc.response : error_schemas[table->shape];
     char key[8];
 
+    if (route->raw && status > 403) { /* the front speaks as the table does */
+        schema = "ErrorProxy";
+    }
     if (status == 503 && route->scope == SCOPE_PUBLIC) {
         schema = route->doc.response; /* health and readiness say the same object in bad times */
     }
@@ -114,7 +117,10 @@ static json_t *responses_json(const struct route_table *table, const struct rout
         struct span word = span_cut(&rest, ' ');
         uint64_t status;
 
-        if (span_to_u64(word, &status) == 0) {
+        if (span_eq(word, "default")) {
+            json_object_set_new(responses, "default",
+                                json_pack("{s:s}", "description", "What the engine answers"));
+        } else if (span_to_u64(word, &status) == 0) {
             add_status(responses, (int)status, table, route, schemas);
         }
     }
@@ -122,7 +128,7 @@ static json_t *responses_json(const struct route_table *table, const struct rout
         add_status(responses, 401, table, route, schemas);
         add_status(responses, 403, table, route, schemas);
     }
-    if (takes_body(route)) {
+    if (takes_body(route) && !route->raw) {
         add_status(responses, 400, table, route, schemas);
         add_status(responses, 413, table, route, schemas);
         add_status(responses, 415, table, route, schemas);
@@ -160,7 +166,12 @@ static char *openapi_path(const char *path, json_t *parameters)
         if (*p == '{') {
             const struct span name = { p + 1, strcspn(p + 1, "*}") };
 
-            json_array_append_new(parameters, parameter_json(name, "path", SPAN("string"), true));
+            json_t *parameter = parameter_json(name, "path", SPAN("string"), true);
+
+            if (p[1 + name.n] == '*') {
+                json_object_set_new(parameter, "x-rest", json_true()); /* it may hold slashes */
+            }
+            json_array_append_new(parameters, parameter);
         }
         if (*p != '*') {
             buf_putc(&b, *p);
@@ -170,41 +181,35 @@ static char *openapi_path(const char *path, json_t *parameters)
 }
 
 /* "get_api_models_id_start" */
-static char *operation_id(const struct route *route)
+static char *operation_id(const char *method, const struct route *route)
 {
     struct buf b = BUF_INIT(1024);
+    bool gap = true;
 
-    for (const char *p = route->method; *p; p++) {
-        buf_putc(&b, (char)(*p | 0x20));
-    }
+    buf_puts(&b, method);
     for (const char *p = route->path; *p; p++) {
         const bool word = (*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9');
 
         if (word) {
+            buf_puts(&b, gap ? "_" : "");
             buf_putc(&b, *p);
-        } else if (buf_data(&b)[b.len - 1] != '_') {
-            buf_putc(&b, '_');
         }
+        gap = !word;
     }
     if (str_ends(route->path, "/")) { /* "/api/models/" and "/api/models" are two */
-        buf_puts(&b, "root");
+        buf_puts(&b, "_root");
     }
     return buf_take(&b, NULL);
 }
 
-static void add_route(json_t *paths, const struct route_table *table, const struct route *route,
-                      json_t *schemas)
+/* method: in lower case */
+static void add_operation(json_t *paths, const char *method, const struct route_table *table,
+                          const struct route *route, json_t *schemas)
 {
     json_t *parameters = json_array(), *operation, *item;
     _cleanup_(freep) char *path = openapi_path(route->path, parameters);
-    _cleanup_(freep) char *id = operation_id(route);
-    char method[16];
-    size_t n = 0;
+    _cleanup_(freep) char *id = operation_id(method, route);
 
-    for (; route->method[n] && n < sizeof(method) - 1; n++) {
-        method[n] = (char)(route->method[n] | 0x20);
-    }
-    method[n] = '\0';
     add_query_parameters(parameters, route->doc.query);
     operation = json_pack("{s:[s], s:s, s:s, s:o, s:o}", "tags", table->door, "summary",
                           route->summary, "operationId", id, "parameters", parameters, "responses",
@@ -225,6 +230,26 @@ static void add_route(json_t *paths, const struct route_table *table, const stru
     json_object_set_new(item, method, operation);
 }
 
+static void add_route(json_t *paths, const struct route_table *table, const struct route *route,
+                      json_t *schemas)
+{
+    static const char *const all[] = { "get", "post", "put", "patch", "delete" };
+    char method[16];
+    size_t n = 0;
+
+    if (str_eq(route->method, "*")) {
+        for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+            add_operation(paths, all[i], table, route, schemas);
+        }
+        return;
+    }
+    for (; route->method[n] && n < sizeof(method) - 1; n++) {
+        method[n] = (char)(route->method[n] | 0x20);
+    }
+    method[n] = '\0';
+    add_operation(paths, method, table, route, schemas);
+}
+
 json_t *openapi_document(const struct router *router, const char *version)
 {
     json_t *paths = json_object(), *schemas = all_schemas();
@@ -236,9 +261,11 @@ json_t *openapi_document(const struct router *router, const char *version)
         add_route(paths, table, route, schemas);
     }
     return json_pack(
-        "{s:s, s:{s:s, s:s, s:s, s:{s:s, s:s}}, s:o, s:{s:o, s:{s:{s:s, s:s}}}, s:[{}, {s:[]}]}",
+        "{s:s, s:{s:s, s:s, s:s, s:{s:s, s:s}}, s:o, s:{s:o, s:{s:{s:s, s:s}, s:{s:s, s:s, s:s}}}, "
+        "s:[{}, {s:[]}, {s:[]}]}",
         "openapi", "3.1.0", "info", "title", "berth", "version", version, "description",
         "LLM inference service: models, engines, requests.", "license", "name", "Apache-2.0",
         "identifier", "Apache-2.0", "paths", paths, "components", "schemas", schemas,
-        "securitySchemes", "key", "type", "http", "scheme", "bearer", "security", "key");
+        "securitySchemes", "key", "type", "http", "scheme", "bearer", "header", "type", "apiKey",
+        "in", "header", "name", "x-api-key", "security", "key", "header");
 }

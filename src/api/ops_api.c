@@ -18,9 +18,12 @@ static void handle_health(void *owner, struct http_exchange *x, const struct rou
 {
     struct api *api = owner;
     const char *read_only = store_read_only_reason(api->in.store);
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:o}", "status",
+    const uint64_t uptime_ms = world_now_ms(api->in.world) - api->made_ms;
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:I}", "status",
                              read_only ? "degraded" : "healthy", "service", "berth", "name",
-                             "berth", "version", api->in.version, "timestamp", json_now(api));
+                             "berth", "version", api->in.version, "timestamp", json_now(api),
+                             "database", read_only ? "read_only" : "ok", "redis", "disabled",
+                             "uptime", (json_int_t)(uptime_ms / 1000));
 
     if (read_only) {
         json_object_set_new(json, "reason",
@@ -128,7 +131,8 @@ static const char page[] =
     "<li><a href=\"/api/events\">/api/events</a>: what happens, as it happens\n"
     "<li><a href=\"/health\">/health</a>, <a href=\"/ready\">/ready</a>, <a "
     "href=\"/metrics\">/metrics</a>\n"
-    "<li><a href=\"/openapi.json\">/openapi.json</a>: all of it, described\n</ul>\n</html>\n";
+    "<li><a href=\"/docs\">/docs</a>: all of it, described, to be tried (<a "
+    "href=\"/openapi.json\">/openapi.json</a>)\n</ul>\n</html>\n";
 
 static void handle_root(void *owner, struct http_exchange *x, const struct route_params *params)
 {
@@ -158,6 +162,12 @@ const struct route ops_routes[] = {
       { NULL, "text/plain", "200 500", NULL } },
     { "GET", "/openapi.json", SCOPE_PUBLIC, handle_openapi, "This description of every route.",
       { NULL, "Any", "200", NULL } },
+    { "GET", "/docs",         SCOPE_PUBLIC, handle_docs,    "The same description as a page, where every route can be tried.",
+      { NULL, "text/html", "200", NULL } },
+    { "GET", "/docs/docs.js", SCOPE_PUBLIC, handle_docs_script, "The script of that page.",
+      { NULL, "text/javascript", "200", NULL } },
+    { "GET", "/docs/docs.css", SCOPE_PUBLIC, handle_docs_style, "The looks of that page.",
+      { NULL, "text/css", "200", NULL } },
     { "GET", "/api/config",   SCOPE_ADMIN,  handle_config,  "Every option with its value and where that came from; secrets are masked.",
       { NULL, "Config", "200", NULL } },
 };

@@ -27,6 +27,13 @@ const struct schema api_schemas[] = {
     { "ErrorOpenAI",
       "{'type':'object','required':['error'],'properties':{'error':{'type':'object','required':['message','type'],"
       "'properties':{'message':" STR ",'type':" STR ",'param':" STR_NULL ",'code':{'type':['string','integer','null']}}}}}" },
+    { "ErrorAnthropic",
+      "{'type':'object','required':['type','error'],'properties':{'type':{'const':'error'},'error':{'type':'object',"
+      "'required':['type','message'],'properties':{'type':" STR ",'message':" STR "}}}}" },
+    { "ErrorOllama", "{'type':'object','required':['error'],'properties':{'error':" STR "}}" },
+    { "ErrorProxy",
+      "{'type':'object','required':['error','model_id','path','timestamp'],'properties':{'error':" STR ",'model_id':" STR ",'path':" STR ","
+      "'timestamp':" TIME "}}" },
     { "ErrorEnvelope",
       "{'type':'object','required':['code','message'],'properties':{'code':" INT ",'message':" STR "}}" },
     { "Done",
@@ -37,6 +44,9 @@ const struct schema api_schemas[] = {
       "'id':{'type':'string','minLength':1,'maxLength':255},'name':{'type':'string','minLength':1,'maxLength':255},"
       "'framework':" STR ",'model_path':{'type':'string','minLength':1},'priority':{'type':'integer','minimum':1,'maximum':10},"
       "'gpu_devices':" INTS ",'additional_parameters':" STR_NULL ",'parameters':" OBJECT ",'autostart':" BOOL ","
+      "'pinned':" BOOL ",'on_demand':" BOOL ",'replicas':{'type':'integer','minimum':1,'maximum':32},"
+      "'aliases':{'type':'array','maxItems':32,'items':{'type':'string','minLength':1,'maxLength':255}},"
+      "'keep_alive':{'type':['integer','number','string','null'],'description':'Seconds, a duration such as 5m, or negative: for ever. How long the model stays after its last request.'},"
       "'resource_requirements':{'type':'object','required':['gpu_memory'],'properties':{'gpu_memory':" INT ",'gpu_devices':" INTS ","
       "'cpu_cores':" INT_NULL ",'system_memory':" INT_NULL "}},"
       "'health_check':{'type':'object','properties':{'enabled':" BOOL ",'interval':" INT ",'timeout':" INT ",'max_failures':" INT ","
@@ -48,7 +58,7 @@ const struct schema api_schemas[] = {
       "'id':" STR ",'name':" STR ",'framework':" STR ",'model_path':" STR ","
       "'status':{'type':'string','enum':['stopped','starting','running','error','stopping','preempted']},"
       "'priority':" INT ",'gpu_devices':" INTS ",'memory_usage':" INT_NULL ",'api_endpoint':" STR_NULL ",'uptime':" NUM_NULL ","
-      "'last_health_check':" TIME_NULL "}}" },
+      "'last_health_check':" TIME_NULL ",'replicas':" INT ",'aliases':" STRS "}}" },
     { "ModelInfoList", "{'type':'array','items':{'$ref':'#/components/schemas/ModelInfo'}}" },
     { "ModelStatus",
       "{'type':'object','required':['model_id','status','health'],'properties':{'model_id':" STR ","
@@ -65,21 +75,59 @@ const struct schema api_schemas[] = {
       "{'type':'object','required':['is_valid','errors','warnings'],"
       "'properties':{'is_valid':" BOOL ",'errors':" STRS ",'warnings':" STRS "}}" },
     { "Instance",
-      "{'type':'object','required':['model','id','state','pid','start_time'],'properties':{'model':" STR_NULL ",'id':" STR ","
-      "'state':{'type':'string','enum':['starting','ready','draining','stopping','backoff','failed']},'pid':" INT ",'start_time':" INT ","
+      "{'type':'object','required':['model','id','state','replica','remote','pid','start_time'],'properties':{'model':" STR_NULL ",'id':" STR ","
+      "'state':{'type':'string','enum':['starting','ready','draining','stopping','backoff','failed']},'replica':" INT ",'remote':" BOOL ",'sleeping':" BOOL ",'weight':" INT ",'pid':" INT_NULL ",'start_time':" INT_NULL ","
       "'socket':" STR_NULL ",'address':" STR ",'log':" STR_NULL ",'slots':" INT ",'restarts':" INT ",'adopted':" BOOL ","
-      "'last_error':" STR_NULL ",'ready_in_ms':" INT ",'uptime':" NUM_NULL ",'in_flight':" INT ",'waiting':" INT "}}" },
+      "'last_error':" STR_NULL ",'ready_in_ms':" INT ",'uptime':" NUM_NULL ",'in_flight':" INT ",'waiting':" INT ","
+      "'breaker':{'enum':['closed','open','half_open',null]},'requests':" INT_NULL ",'errors':" INT_NULL ","
+      "'consecutive_failures':" INT_NULL ",'response_ms':" INT_NULL ",'expires_at':" TIME_NULL "}}" },
     { "InstanceList",
       "{'type':'object','required':['instances'],'properties':{'instances':{'type':'array','items':{'$ref':'#/components/schemas/Instance'}}}}" },
+    { "ProxyTarget",
+      "{'type':'object','required':['model_id','endpoint','framework','priority','weight','active'],'properties':{'model_id':" STR ","
+      "'endpoint':" STR ",'framework':" STR ",'priority':" INT ",'weight':" INT ",'active':{'type':'boolean',"
+      "'description':'It is ready and its breaker is not open.'},'last_health_check':" TIME_NULL ",'consecutive_failures':" INT ","
+      "'total_requests':" INT ",'total_response_time':" INT ",'error_count':" INT ",'average_response_time':{'type':'number',"
+      "'description':'Milliseconds, a moving average.'}}}" },
+    { "ProxyTargetList", "{'type':'array','items':{'$ref':'#/components/schemas/ProxyTarget'}}" },
+    { "ProxyTargets",
+      "{'type':'object','required':['targets','total_models','timestamp'],'properties':{'targets':{'type':'object','additionalProperties':"
+      "{'$ref':'#/components/schemas/ProxyTargetList'}},'total_models':" INT ",'timestamp':" TIME "}}" },
+    { "ProxyStats",
+      "{'type':'object','required':['summary','models','timestamp'],'properties':{'summary':{'type':'object','properties':{"
+      "'total_models':" INT ",'total_targets':" INT ",'active_targets':" INT ",'total_requests':" INT ",'total_errors':" INT ","
+      "'average_response_time':" NUM ",'error_rate':" NUM "}},'models':{'type':'object','additionalProperties':{'type':'object',"
+      "'properties':{'total_targets':" INT ",'active_targets':" INT ",'targets':{'$ref':'#/components/schemas/ProxyTargetList'}}}},"
+      "'timestamp':" TIME "}}" },
+    { "ProxyModelStats",
+      "{'type':'object','required':['model_id','time_range_hours','stats','timestamp'],'properties':{'model_id':" STR ","
+      "'time_range_hours':" INT ",'stats':{'type':'object','properties':{'request_count':" INT ",'error_count':" INT ","
+      "'average_response_time':" NUM ",'error_rate':" NUM ",'throughput':" NUM ",'prompt_tokens':" INT ",'output_tokens':" INT ","
+      "'complete':{'type':'boolean','description':'The history that is kept reaches back over all of these hours.'},"
+      "'total_targets':" INT ",'active_targets':" INT ",'since_start':{'type':'object','properties':{'total_requests':" INT ","
+      "'total_errors':" INT ",'total_response_time':" INT "}}}},'timestamp':" TIME "}}" },
+    { "ProxyHistory",
+      "{'type':'object','required':['requests','total_count','model_id_filter','limit','timestamp'],'properties':{'requests':{'type':'array',"
+      "'items':{'type':'object','properties':{'model_id':" STR ",'timestamp':" TIME ",'method':" STR ",'path':" STR ",'status_code':" INT ","
+      "'response_time':" INT ",'request_size':" INT ",'response_size':" INT ",'client_ip':" STR ",'user_agent':" STR ",'queue_time':" INT ","
+      "'first_byte_time':" INT ",'prompt_tokens':" INT ",'output_tokens':" INT ",'instance':" STR ",'error_message':" STR "}}},"
+      "'total_count':" INT ",'model_id_filter':" STR_NULL ",'limit':" INT ",'timestamp':" TIME "}}" },
+    { "ProxyStrategy",
+      "{'type':'object','required':['success','message','strategy','updated_at'],'properties':{'success':" BOOL ",'message':" STR ","
+      "'strategy':" STR ",'updated_at':" TIME "}}" },
+    { "ProxyHealth",
+      "{'type':'object','required':['status','total_models','total_targets','active_targets','inactive_targets','timestamp','message'],"
+      "'properties':{'status':{'type':'string','enum':['healthy','degraded','unhealthy']},'total_models':" INT ",'total_targets':" INT ","
+      "'active_targets':" INT ",'inactive_targets':" INT ",'timestamp':" TIME ",'message':" STR "}}" },
     { "Event",
       "{'type':'object','required':['id','at','kind','subject','data'],'properties':{'id':" INT ",'at':" TIME ",'kind':" STR ","
       "'subject':" STR ",'data':" OBJECT "}}" },
     { "EventList",
       "{'type':'object','required':['events'],'properties':{'events':{'type':'array','items':{'$ref':'#/components/schemas/Event'}}}}" },
     { "Health",
-      "{'type':'object','required':['status','service','version','timestamp'],'properties':{"
+      "{'type':'object','required':['status','service','version','timestamp','database','redis'],'properties':{"
       "'status':{'type':'string','enum':['healthy','degraded']},'service':" STR ",'name':" STR ",'version':" STR ",'timestamp':" TIME ","
-      "'reason':" STR "}}" },
+      "'database':{'type':'string','enum':['ok','read_only']},'redis':{'const':'disabled'},'uptime':" INT ",'reason':" STR "}}" },
     { "Ready",
       "{'type':'object','required':['status','reasons','models'],'properties':{"
       "'status':{'type':'string','enum':['starting','ready','draining']},'reasons':" STRS ",'models':{'type':'object','properties':{"
@@ -100,7 +148,7 @@ const struct schema api_schemas[] = {
       "{'type':'object','properties':{'prompt_tokens':" INT ",'completion_tokens':" INT ",'total_tokens':" INT "}}" },
     { "ChatCompletionRequest",
       "{'type':'object','required':['model','messages'],'properties':{'model':" STR ",'messages':{'type':'array','items':{'type':'object',"
-      "'required':['role'],'properties':{'role':" STR ",'content':{}}}},'stream':" BOOL ",'stream_options':{'type':['object','null'],"
+      "'required':['role'],'properties':{'role':{'type':'string','examples':['user']},'content':{'examples':['Hello']}}}},'stream':" BOOL ",'stream_options':{'type':['object','null'],"
       "'properties':{'include_usage':" BOOL "}},'max_tokens':" INT_NULL ",'max_completion_tokens':" INT_NULL "},"
       "'description':'Members that are not named here reach the engine as they came.'}" },
     { "ChatCompletion",
@@ -113,6 +161,27 @@ const struct schema api_schemas[] = {
     { "Completion",
       "{'type':'object','properties':{'id':" STR ",'object':" STR ",'created':" INT ",'model':" STR ",'choices':{'type':'array','items':"
       OBJECT "},'usage':{'$ref':'#/components/schemas/Usage'}}}" },
+    { "RerankRequest",
+      "{'type':'object','required':['model','query','documents'],'properties':{'model':" STR ",'query':" STR ",'documents':{'type':'array',"
+      "'items':" STR "},'top_n':" INT "}}" },
+    { "RerankResult",
+      "{'type':'object','properties':{'model':" STR ",'results':{'type':'array','items':{'type':'object','properties':{'index':" INT ","
+      "'relevance_score':" NUM "}}},'usage':{'$ref':'#/components/schemas/Usage'}}}" },
+    { "ResponseRequest",
+      "{'type':'object','required':['model','input'],'properties':{'model':" STR ",'input':{},'instructions':" STR_NULL ",'stream':" BOOL ","
+      "'max_output_tokens':" INT_NULL "}}" },
+    { "Response",
+      "{'type':'object','properties':{'id':" STR ",'object':" STR ",'status':" STR ",'model':" STR ",'output':{'type':'array','items':" OBJECT "},"
+      "'usage':{'type':'object','properties':{'input_tokens':" INT ",'output_tokens':" INT ",'total_tokens':" INT "}}}}" },
+    { "MessageRequest",
+      "{'type':'object','required':['model','messages'],'properties':{'model':" STR ",'messages':{'type':'array','items':{'type':'object',"
+      "'required':['role','content'],'properties':{'role':{'enum':['user','assistant']},'content':{'examples':['Hello']}}}},'max_tokens':" INT ",'system':{},"
+      "'stream':" BOOL "}}" },
+    { "Message",
+      "{'type':'object','properties':{'id':" STR ",'type':{'const':'message'},'role':{'const':'assistant'},'model':" STR ","
+      "'content':{'type':'array','items':" OBJECT "},'stop_reason':" STR_NULL ",'usage':{'type':'object','properties':{"
+      "'input_tokens':" INT ",'output_tokens':" INT "}}}}" },
+    { "MessageTokens", "{'type':'object','properties':{'input_tokens':" INT "}}" },
     { "EmbeddingRequest",
       "{'type':'object','required':['model','input'],'properties':{'model':" STR ",'input':{}}}" },
     { "EmbeddingList",

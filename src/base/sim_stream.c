@@ -37,6 +37,7 @@ struct sim_listener {
 
 struct sim_connecting {
     struct stream_connecting base;
+    struct sim_world *world;
     struct list node; /* in a paused listener's line */
     struct address where;
     struct timer timer;
@@ -262,13 +263,26 @@ static int listen_at(struct world *base, const struct address *where, stream_acc
     return 0;
 }
 
+static bool is_name(const struct address *a)
+{
+    return !a->is_unix && !strchr(a->host, ':') && strspn(a->host, "0123456789.") < strlen(a->host);
+}
+
 static void refuse(struct sim_connecting *k)
 {
     stream_connect_fn fn = k->on_connect;
     void *owner = k->owner;
+    struct error e;
 
+    if (k->where.tls) {
+        error_set(&e, -EPROTO, "a simulated world has no TLS");
+    } else if (is_name(&k->where)) {
+        error_set(&e, -EHOSTUNREACH, "no address is known for the name \"%s\"", k->where.host);
+    } else {
+        error_set(&e, -ECONNREFUSED, "%s", strerror(ECONNREFUSED));
+    }
     free(k);
-    fn(owner, NULL, -ECONNREFUSED);
+    fn(owner, NULL, &e);
 }
 
 static void establish(struct sim_listener *l, struct sim_connecting *k)
@@ -288,15 +302,15 @@ static void establish(struct sim_listener *l, struct sim_connecting *k)
     }
     free(k);
     l->on_stream(l->owner, &server->base);
-    fn(owner, &client->base, 0);
+    fn(owner, &client->base, NULL);
 }
 
 static void on_connect_due(void *arg)
 {
     struct sim_connecting *k = arg;
-    struct sim_listener *l = find_listener(sim_of(k->base.world), &k->where);
+    struct sim_listener *l = find_listener(k->world, &k->where);
 
-    if (!l) {
+    if (!l || k->where.tls) {
         refuse(k);
     } else if (l->paused) {
         list_append(&l->waiting, &k->node);
@@ -332,21 +346,6 @@ static void close_listener(struct stream_listener *base)
     free(l);
 }
 
-static struct stream_connecting *connect_to(struct world *base, const struct address *where,
-                                            stream_connect_fn on_connect, void *owner)
-{
-    struct sim_connecting *k = xcalloc(1, sizeof(*k));
-
-    k->base.world = base;
-    list_init(&k->node);
-    k->where = *where;
-    k->on_connect = on_connect;
-    k->owner = owner;
-    timer_init(&k->timer, base, "connect", on_connect_due, k);
-    timer_start(&k->timer, latency(sim_of(base)));
-    return &k->base;
-}
-
 static void cancel_connect(struct stream_connecting *base)
 {
     struct sim_connecting *k = container_of(base, struct sim_connecting, base);
@@ -356,5 +355,21 @@ static void cancel_connect(struct stream_connecting *base)
     free(k);
 }
 
+static struct stream_connecting *connect_to(struct world *base, const struct address *where,
+                                            stream_connect_fn on_connect, void *owner)
+{
+    struct sim_connecting *k = xcalloc(1, sizeof(*k));
+
+    k->base.cancel = cancel_connect;
+    k->world = sim_of(base);
+    list_init(&k->node);
+    k->where = *where;
+    k->on_connect = on_connect;
+    k->owner = owner;
+    timer_init(&k->timer, base, "connect", on_connect_due, k);
+    timer_start(&k->timer, latency(k->world));
+    return &k->base;
+}
+
 const struct stream_world_ops sim_stream_ops = { listen_at, pause_listener, close_listener,
-                                                 connect_to, cancel_connect };
+                                                 connect_to };

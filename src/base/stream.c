@@ -3,8 +3,11 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
+#include "base/mem.h"
 #include "base/str.h"
+#include "base/tls_int.h"
 #include "base/world_int.h"
 
 static int parse_unix(const char *path, struct address *ret, struct error *reterr)
@@ -38,10 +41,16 @@ static bool split_host_port(struct span text, struct span *host, struct span *po
     return !memchr(host->p, ':', host->n);
 }
 
+static bool is_literal(const char *host)
+{
+    unsigned char bin[16];
+
+    return inet_pton(AF_INET, host, bin) == 1 || inet_pton(AF_INET6, host, bin) == 1;
+}
+
 int address_parse(const char *text, struct address *ret, struct error *reterr)
 {
     struct span host, port;
-    unsigned char bin[16];
     struct address a = { 0 };
     uint64_t number;
 
@@ -60,10 +69,122 @@ int address_parse(const char *text, struct address *ret, struct error *reterr)
         host = SPAN("::");
     }
     memcpy(a.host, host.p, host.n);
-    if (inet_pton(AF_INET, a.host, bin) != 1 && inet_pton(AF_INET6, a.host, bin) != 1) {
+    if (!is_literal(a.host)) {
         return error_set(reterr, -EINVAL, "\"%s\" is not an IPv4 or IPv6 address", a.host);
     }
     *ret = a;
+    return 0;
+}
+
+/* Base URLs */
+
+/* Labels of letters, digits, '-' and '_' (which Docker's names have), with dots between them. */
+static bool is_name(struct span host)
+{
+    size_t label = 0;
+
+    for (size_t i = 0; i < host.n; i++) {
+        char c = host.p[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                    c == '-' || c == '_';
+
+        if (!word && (c != '.' || label == 0)) {
+            return false;
+        }
+        label = word ? label + 1 : 0;
+        if (label > 63) {
+            return false;
+        }
+    }
+    return host.n > 0 && host.n <= 254;
+}
+
+static int read_host(struct span host, bool bracketed, struct address *a, struct error *reterr)
+{
+    if (host.n < sizeof(a->host)) {
+        memcpy(a->host, host.p, host.n);
+    }
+    if (bracketed ? !is_literal(a->host) || !strchr(a->host, ':') : !is_name(host)) {
+        return error_set(reterr, -EINVAL,
+                         "a base URL begins with http:// or https:// and a host: a name, an IPv4 "
+                         "address, or an IPv6 address in brackets");
+    }
+    for (char *c = a->host; *c; c++) {
+        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
+    }
+    return 0;
+}
+
+/* "HOST", "HOST:PORT", "[IPv6]", "[IPv6]:PORT"; a->port is the default. */
+static int read_authority(struct span text, struct address *a, struct error *reterr)
+{
+    bool bracketed = text.n > 0 && text.p[0] == '[';
+    const char *end = memchr(text.p, bracketed ? ']' : ':', text.n);
+    struct span host = text, port = { 0 };
+    uint64_t number = a->port;
+
+    if (bracketed && end) {
+        host = (struct span){ text.p + 1, (size_t)(end - text.p) - 1 };
+        end++;
+    }
+    if (end && end < text.p + text.n) {
+        port = (struct span){ end, (size_t)(text.p + text.n - end) };
+        host.n = bracketed ? host.n : (size_t)(end - text.p);
+    }
+    if (port.p &&
+        (port.p[0] != ':' || span_to_u64((struct span){ port.p + 1, port.n - 1 }, &number) < 0 ||
+         number == 0 || number > 65535)) {
+        return error_set(reterr, -EINVAL, "the port of a base URL is a number from 1 to 65535");
+    }
+    a->port = (uint16_t)number;
+    return read_host(host, bracketed, a, reterr);
+}
+
+static int check_url_text(const char *url, struct error *reterr)
+{
+    for (const char *p = url; *p; p++) {
+        if (*p <= ' ' || *p > '~') {
+            return error_set(reterr, -EINVAL,
+                             "a base URL has no blanks, no control characters and "
+                             "nothing beyond ASCII");
+        }
+    }
+    if (strpbrk(url, "?#")) {
+        return error_set(reterr, -EINVAL, "a base URL has no query ('?') and no fragment ('#')");
+    }
+    return 0;
+}
+
+int address_parse_url(const char *url, struct address *ret, char **ret_path, struct error *reterr)
+{
+    bool tls = strncasecmp(url, "https://", 8) == 0;
+    struct address a = { .tls = tls, .port = tls ? 443 : 80 };
+    const char *p = url + (tls ? 8 : 7);
+    size_t authority, path;
+    int r;
+
+    if (!tls && strncasecmp(url, "http://", 7) != 0) {
+        return read_host((struct span){ "", 0 }, false, &a, reterr);
+    }
+    r = check_url_text(url, reterr);
+    if (r < 0) {
+        return r;
+    }
+    authority = strcspn(p, "/");
+    if (memchr(p, '@', authority)) {
+        return error_set(reterr, -EINVAL, "a base URL carries no user name and no password");
+    }
+    r = read_authority((struct span){ p, authority }, &a, reterr);
+    if (r < 0) {
+        return r;
+    }
+    p += authority;
+    path = strlen(p);
+    while (path > 0 && p[path - 1] == '/') {
+        path--;
+    }
+    *ret = a;
+    *ret_path = xstrndup(p, path);
     return 0;
 }
 
@@ -134,6 +255,9 @@ int stream_listen(struct world *w, const struct address *where, stream_accept_fn
                   void *owner, struct stream_listener **ret, struct address *ret_bound,
                   struct error *reterr)
 {
+    if (where->tls) {
+        return error_set(reterr, -EINVAL, "TLS is for connections to others, not for listening");
+    }
     return w->ops->streams->listen(w, where, on_stream, owner, ret, ret_bound, reterr);
 }
 
@@ -153,10 +277,13 @@ struct stream_listener *stream_listener_close(struct stream_listener *l)
 struct stream_connecting *stream_connect(struct world *w, const struct address *where,
                                          stream_connect_fn on_connect, void *owner)
 {
+    if (where->tls) {
+        return tls_connect(w, where, on_connect, owner);
+    }
     return w->ops->streams->connect(w, where, on_connect, owner);
 }
 
 void stream_connect_cancel(struct stream_connecting *c)
 {
-    c->world->ops->streams->cancel(c);
+    c->cancel(c);
 }

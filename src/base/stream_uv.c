@@ -6,6 +6,8 @@
  *                       └─ what the kernel did not take ──► sending ──(uv_write)──► kernel ──►
  * on_drain
  *
+ * Connecting makes one such stream an address, until one of them stands: a name may have several.
+ *
  * A stream that its owner has let go of (handler NULL) lives on only to send its rest (lingering)
  * and to be closed.
  */
@@ -20,9 +22,11 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/resolve_int.h"
 #include "base/world_uv_int.h"
 
 enum { BACKLOG = 1024, MAX_QUEUED = 1 << 30, KEEP_OUT_BYTES = 4096 };
+enum { ATTEMPT_MS = 1500 }; /* for one of several addresses, the last excepted */
 
 struct uv_conn {
     struct stream base;
@@ -35,8 +39,12 @@ struct uv_conn {
     } h;
     struct buf out;     /* written in this turn, or while sending */
     struct buf sending; /* with the kernel's writability; empty when there is none */
-    uv_write_t write_req;
-    struct list dirty;
+    union {
+        uv_connect_t connect; /* until it is connected; data: the uv_connecting, NULL once it let
+                                 go */
+        uv_write_t write;
+    } req;
+    struct list dirty, lingering_node;
     bool reading, told_end, peer_done, lingering, shut, closing;
     int broken; /* a write failed: negative errno */
     struct timer linger;
@@ -64,6 +72,7 @@ static void close_conn(struct stream *s)
     s->handler = NULL;
     timer_stop(&c->linger);
     list_remove(&c->dirty);
+    list_remove(&c->lingering_node);
     if (!c->closing) {
         c->closing = true;
         uv_close(&c->h.handle, on_conn_closed);
@@ -204,7 +213,7 @@ static void send_later(struct uv_conn *c)
     c->sending = c->out;
     c->out = empty;
     b = uv_buf_init(UNCONST(char *, buf_data(&c->sending)), (unsigned)c->sending.len);
-    uv_write(&c->write_req, &c->h.stream, &b, 1, on_written);
+    uv_write(&c->req.write, &c->h.stream, &b, 1, on_written);
 }
 
 static void flush(struct uv_conn *c)
@@ -235,7 +244,7 @@ static void flush(struct uv_conn *c)
 
 static void on_written(uv_write_t *req, int status)
 {
-    struct uv_conn *c = container_of(req, struct uv_conn, write_req);
+    struct uv_conn *c = container_of(req, struct uv_conn, req.write);
 
     buf_finish(&c->sending);
     if (c->closing) {
@@ -277,9 +286,17 @@ static void close_flushed(struct stream *s, uint64_t limit_ms)
         return;
     }
     c->lingering = true;
+    list_append(&c->world->lingering, &c->lingering_node);
     timer_start(&c->linger, limit_ms);
     if (queued(s) == 0) {
         finish_linger(c);
+    }
+}
+
+void uv_streams_abandon(struct uv_world *w)
+{
+    while (!list_empty(&w->lingering)) {
+        close_conn(&list_first(&w->lingering, struct uv_conn, lingering_node)->base);
     }
 }
 
@@ -295,6 +312,7 @@ static struct uv_conn *create_conn(struct uv_world *w, bool is_unix)
     buf_init(&c->out, MAX_QUEUED);
     buf_init(&c->sending, MAX_QUEUED);
     list_init(&c->dirty);
+    list_init(&c->lingering_node);
     timer_init(&c->linger, &w->base, "linger", on_linger_limit, c);
     if (is_unix) {
         uv_pipe_init(&w->loop, &c->h.pipe, 0);
@@ -320,11 +338,11 @@ static void read_sockaddr(const struct sockaddr_storage *sa, struct address *ret
     }
 }
 
-static void make_sockaddr(const struct address *a, struct sockaddr_storage *ret)
+/* False: the host is a name. */
+static bool make_sockaddr(const struct address *a, struct sockaddr_storage *ret)
 {
-    if (uv_ip4_addr(a->host, a->port, (struct sockaddr_in *)ret) < 0) {
-        uv_ip6_addr(a->host, a->port, (struct sockaddr_in6 *)ret);
-    }
+    return uv_ip4_addr(a->host, a->port, (struct sockaddr_in *)ret) == 0 ||
+           uv_ip6_addr(a->host, a->port, (struct sockaddr_in6 *)ret) == 0;
 }
 
 /* After accept or connect. */
@@ -419,8 +437,8 @@ static int bind_listener(struct uv_listener *l)
         r = uv_pipe_bind(&l->h.pipe, l->where.path);
         return r < 0 ? r : (chmod(l->where.path, 0600) < 0 ? -errno : 0);
     }
-    make_sockaddr(&l->where, &sa);
-    return uv_tcp_bind(&l->h.tcp, (struct sockaddr *)&sa, 0);
+    return make_sockaddr(&l->where, &sa) ? uv_tcp_bind(&l->h.tcp, (struct sockaddr *)&sa, 0)
+                                         : -EADDRNOTAVAIL;
 }
 
 static int listen_at(struct world *base, const struct address *where, stream_accept_fn on_stream,
@@ -488,81 +506,162 @@ static void close_listener(struct stream_listener *base)
 
 struct uv_connecting {
     struct stream_connecting base;
-    struct uv_conn *conn;
-    uv_connect_t req;
-    struct timer failed; /* an error that came at once is told in a later turn */
-    int status;
+    struct uv_world *world;
+    struct uv_conn *conn; /* that is being connected; NULL between attempts */
+    struct timer timer;   /* the attempt's time, or that of an error that came at once */
+    int status;           /* of the attempt, when it failed at once */
+    int first_error;      /* the first address is the system's best guess: it tells most */
     stream_connect_fn on_connect;
     void *owner;
-    bool cancelled;
+    /* Of a name: */
+    uint16_t port;
+    struct resolving *resolving;
+    struct addrinfo *addresses, *next; /* all of them, and the first not tried yet */
 };
 
-static void finish_connect(struct uv_connecting *k)
+/* The attempt is over, or given up: what comes of it comes to nobody. */
+static void drop_attempt(struct uv_connecting *k)
 {
-    struct stream *s = NULL;
+    struct uv_conn *c = TAKE_PTR(k->conn);
 
-    if (k->status < 0) {
-        close_conn(&k->conn->base);
-    } else {
-        s = &k->conn->base;
-        conn_ready(k->conn, k->conn->h.handle.type == UV_NAMED_PIPE);
+    timer_stop(&k->timer);
+    if (c) {
+        c->req.connect.data = NULL;
+        close_conn(&c->base);
     }
-    k->on_connect(k->owner, s, k->status);
+}
+
+static void free_connecting(struct uv_connecting *k)
+{
+    drop_attempt(k);
+    resolve_cancel(k->resolving);
+    resolve_free(k->addresses);
     free(k);
+}
+
+static void cancel_connect(struct stream_connecting *base)
+{
+    free_connecting(container_of(base, struct uv_connecting, base));
+}
+
+static void finish_connect(struct uv_connecting *k, const struct error *e)
+{
+    struct uv_conn *c = e ? NULL : TAKE_PTR(k->conn);
+    stream_connect_fn on_connect = k->on_connect;
+    void *owner = k->owner;
+
+    if (c) {
+        conn_ready(c, c->h.handle.type == UV_NAMED_PIPE);
+    }
+    free_connecting(k);
+    on_connect(owner, c ? &c->base : NULL, e);
+}
+
+static void try_next(struct uv_connecting *k);
+
+static void on_attempt_failed(struct uv_connecting *k, int status)
+{
+    struct error e;
+
+    drop_attempt(k);
+    k->first_error = k->first_error ? k->first_error : status;
+    if (k->next) {
+        try_next(k);
+        return;
+    }
+    error_set(&e, -ECONNREFUSED, "%s", strerror(-k->first_error));
+    finish_connect(k, &e);
 }
 
 static void on_connected(uv_connect_t *req, int status)
 {
-    struct uv_connecting *k = container_of(req, struct uv_connecting, req);
+    struct uv_connecting *k = req->data;
 
-    if (k->cancelled) {
-        free(k);
+    if (!k) {
         return;
     }
-    k->status = status;
-    finish_connect(k);
+    if (status < 0) {
+        on_attempt_failed(k, status);
+    } else {
+        finish_connect(k, NULL);
+    }
 }
 
-static void on_failed_at_once(void *arg)
+static void on_attempt_time(void *arg)
 {
-    finish_connect(arg);
+    struct uv_connecting *k = arg;
+
+    on_attempt_failed(k, k->status < 0 ? k->status : -ETIMEDOUT);
+}
+
+static void start_attempt(struct uv_connecting *k, bool is_unix)
+{
+    k->conn = create_conn(k->world, is_unix);
+    k->conn->req.connect.data = k;
+    k->status = 0;
+}
+
+static void try_address(struct uv_connecting *k, const struct sockaddr *sa)
+{
+    start_attempt(k, false);
+    k->status = uv_tcp_connect(&k->conn->req.connect, &k->conn->h.tcp, sa, on_connected);
+    if (k->status < 0) {
+        timer_start(&k->timer, 0);
+    } else if (k->next) {
+        timer_start(&k->timer, ATTEMPT_MS);
+    }
+}
+
+static void try_next(struct uv_connecting *k)
+{
+    struct addrinfo *a = k->next;
+    struct sockaddr_storage sa = { 0 };
+
+    k->next = a->ai_next;
+    memcpy(&sa, a->ai_addr, a->ai_addrlen);
+    if (sa.ss_family == AF_INET6) {
+        ((struct sockaddr_in6 *)&sa)->sin6_port = htons(k->port);
+    } else {
+        ((struct sockaddr_in *)&sa)->sin_port = htons(k->port);
+    }
+    try_address(k, (struct sockaddr *)&sa);
+}
+
+static void on_resolved(void *owner, struct addrinfo *addresses, const struct error *e)
+{
+    struct uv_connecting *k = owner;
+
+    k->resolving = NULL;
+    if (e) {
+        finish_connect(k, e);
+        return;
+    }
+    k->addresses = k->next = addresses;
+    try_next(k);
 }
 
 static struct stream_connecting *connect_to(struct world *base, const struct address *where,
                                             stream_connect_fn on_connect, void *owner)
 {
-    struct uv_world *w = uv_world_of(base);
     struct uv_connecting *k = xcalloc(1, sizeof(*k));
     struct sockaddr_storage sa = { 0 };
 
-    k->base.world = base;
+    k->base.cancel = cancel_connect;
+    k->world = uv_world_of(base);
     k->on_connect = on_connect;
     k->owner = owner;
-    k->conn = create_conn(w, where->is_unix);
-    timer_init(&k->failed, base, "connect", on_failed_at_once, k);
+    k->port = where->port;
+    timer_init(&k->timer, base, "connect", on_attempt_time, k);
     if (where->is_unix) {
-        uv_pipe_connect(&k->req, &k->conn->h.pipe, where->path, on_connected);
+        start_attempt(k, true);
+        uv_pipe_connect(&k->conn->req.connect, &k->conn->h.pipe, where->path, on_connected);
+    } else if (make_sockaddr(where, &sa)) {
+        try_address(k, (struct sockaddr *)&sa);
     } else {
-        make_sockaddr(where, &sa);
-        k->status = uv_tcp_connect(&k->req, &k->conn->h.tcp, (struct sockaddr *)&sa, on_connected);
-        if (k->status < 0) {
-            timer_start(&k->failed, 0);
-        }
+        k->resolving = resolve_name(k->world, where->host, on_resolved, k);
     }
     return &k->base;
 }
 
-static void cancel_connect(struct stream_connecting *base)
-{
-    struct uv_connecting *k = container_of(base, struct uv_connecting, base);
-
-    k->cancelled = true;
-    close_conn(&k->conn->base); /* on_connected follows with UV_ECANCELED … */
-    if (timer_active(&k->failed)) {
-        timer_stop(&k->failed); /* … but for a connect that never began */
-        free(k);
-    }
-}
-
 const struct stream_world_ops uv_stream_ops = { listen_at, pause_listener, close_listener,
-                                                connect_to, cancel_connect };
+                                                connect_to };

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/tls_int.h"
 
 static bool due_before(const struct heap_node *a, const struct heap_node *b)
 {
@@ -35,6 +36,7 @@ void world_finish(struct world *w)
         free(p);
     }
     heap_finish(&w->timers);
+    w->tls = tls_destroy(w->tls);
 }
 
 struct world *world_destroy(struct world *w)

@@ -74,6 +74,7 @@ struct stream {
     struct address peer;
 };
 
+/* connect takes names, and leaves where->tls to base/tls.c (or refuses it). */
 struct stream_world_ops {
     int (*listen)(struct world *w, const struct address *where, stream_accept_fn on_stream,
                   void *owner, struct stream_listener **ret, struct address *ret_bound,
@@ -82,15 +83,15 @@ struct stream_world_ops {
     void (*close_listener)(struct stream_listener *l);
     struct stream_connecting *(*connect)(struct world *w, const struct address *where,
                                          stream_connect_fn on_connect, void *owner);
-    void (*cancel)(struct stream_connecting *c);
 };
 
-/* First member of every listener and connecting. */
+/* First member of every listener. */
 struct stream_listener {
     struct world *world;
 };
+/* Stands in everything that connects; the plain connection of TLS is one within another. */
 struct stream_connecting {
-    struct world *world;
+    void (*cancel)(struct stream_connecting *c);
 };
 
 struct posted {
@@ -105,6 +106,7 @@ struct world {
     uint64_t timer_seq;
     struct list posted;
     const char *last_name; /* of what ran last in this turn */
+    struct tls *tls;       /* of base/tls.c; NULL until the first connection */
 };
 
 void world_init(struct world *w, const struct world_ops *ops);

@@ -162,6 +162,11 @@ static void real_destroy(struct world *base)
     struct signal_watch *watch, *tmp;
 
     uv_workers_collect(w);
+    uv_streams_abandon(w);
+    /* A look-up that has begun cannot be called back, and ends in memory of this world. */
+    while (w->resolving > 0) {
+        uv_run(&w->loop, UV_RUN_ONCE);
+    }
     list_for_each (watch, &w->signals, node) {
         uv_close((uv_handle_t *)&watch->handle, NULL);
     }
@@ -206,6 +211,7 @@ struct world *world_create(void)
     world_init(&w->base, &real_ops);
     list_init(&w->signals);
     list_init(&w->dirty);
+    list_init(&w->lingering);
     list_init(&w->done);
     pthread_mutex_init(&w->done_lock, NULL);
     uv_loop_init(&w->loop);

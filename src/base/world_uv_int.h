@@ -19,7 +19,9 @@ struct uv_world {
     uv_check_t check;     /* after the poll: flush */
     uv_async_t async;     /* jobs are done */
     struct list signals;
-    struct list dirty; /* streams with bytes to send */
+    struct list dirty;     /* streams with bytes to send */
+    struct list lingering; /* streams without an owner that send their rest */
+    unsigned resolving;    /* look-ups of names that libuv has */
     pthread_mutex_t done_lock;
     struct list done; /* jobs that have run */
     char read_buffer[READ_BUFFER_SIZE];
@@ -36,5 +38,7 @@ extern const struct stream_world_ops uv_stream_ops;
 
 /* Sends what streams have queued. */
 void uv_streams_flush(struct uv_world *w);
+/* Closes those that only send their rest. */
+void uv_streams_abandon(struct uv_world *w);
 /* Calls done of the jobs that have run. */
 void uv_workers_collect(struct uv_world *w);

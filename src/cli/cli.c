@@ -26,6 +26,7 @@ const struct command *const cli_commands[] = {
     &events_command,
     &config_command,
     &doctor_command,
+    &completion_command,
     &version_command,
     &help_command,
     NULL,
@@ -33,7 +34,7 @@ const struct command *const cli_commands[] = {
 
 const struct cli_option cli_common_options[] = {
     { "data-dir", 0,   "DIR", "the daemon's data directory (default: $BERTH_DATA_DIR, else ./berth-data)" },
-    { "url",      0,   "URL", "talk to the daemon at http://HOST:PORT instead of the one of the data directory" },
+    { "url",      0,   "URL", "talk to the daemon at http://HOST:PORT or https://… instead of the one of the data directory" },
     { "key",      0,   "KEY", "the key for --url (default: $BERTH_KEY)" },
     { "json",     0,   NULL,  "answer in JSON" },
     { "help",     'h', NULL,  "say how the command is used" },
@@ -43,7 +44,7 @@ const struct cli_option cli_common_options[] = {
 
 /* ---- finding ---- */
 
-static const struct command *find_command(const char *name)
+const struct command *cli_find_command(const char *name)
 {
     for (size_t i = 0; cli_commands[i]; i++) {
         if (str_eq(cli_commands[i]->name, name)) {
@@ -99,8 +100,8 @@ const struct command *cli_nearest(const char *name)
 
 /* ---- reading ---- */
 
-static const struct cli_option *find_option(const struct cli_option *rows, struct span name,
-                                            char letter)
+const struct cli_option *cli_find_option(const struct cli_option *rows, struct span name,
+                                         char letter)
 {
     for (const struct cli_option *o = rows; o && o->name; o++) {
         if (name.p ? span_eq(name, o->name) : o->letter && o->letter == letter) {
@@ -138,9 +139,9 @@ static int take_option(struct cli *cli, int argc, char **argv, int *i, struct er
     } else {
         rest = word[2] ? span_of(word + 2) : (struct span){ 0 };
     }
-    o = find_option(own, name, word[1]);
+    o = cli_find_option(own, name, word[1]);
     if (!o) {
-        o = find_option(cli_common_options, name, word[1]);
+        o = cli_find_option(cli_common_options, name, word[1]);
         own = NULL;
     }
     if (!o) {
@@ -169,7 +170,7 @@ static int take_word(struct cli *cli, const char *word, struct error *reterr)
     if (!cli->command) {
         const struct command *near;
 
-        cli->command = find_command(word);
+        cli->command = cli_find_command(word);
         if (cli->command) {
             return 0;
         }
@@ -213,7 +214,7 @@ int cli_parse(struct cli *cli, int argc, char **argv, struct error *reterr)
 const char *cli_value(const struct cli *cli, const char *name)
 {
     const struct cli_option *rows = cli->command->options;
-    const struct cli_option *o = find_option(rows, span_of(name), 0);
+    const struct cli_option *o = cli_find_option(rows, span_of(name), 0);
 
     assert(o);
     return cli->values[o - rows];
@@ -236,6 +237,22 @@ int cli_number(const struct cli *cli, const char *name, uint64_t fallback, uint6
 
 /* ---- help ---- */
 
+// clang-format off
+/* As error_kind has them. */
+static const struct {
+    int code;
+    const char *help;
+} exit_codes[] = {
+    { 0, "it is done" },
+    { 1, "it failed" },
+    { 2, "the command, the configuration or the request is wrong" },
+    { 3, "a key is needed, or this one may not do it" },
+    { 4, "there is no such model" },
+    { 5, "not now: no daemon answers, the model is not up, or time ran out" },
+    { 6, "it exists already, or is being changed" },
+};
+// clang-format on
+
 static void print_options(FILE *out, const struct cli_option *rows)
 {
     for (const struct cli_option *o = rows; o && o->name; o++) {
@@ -246,7 +263,7 @@ static void print_options(FILE *out, const struct cli_option *rows)
         }
         snprintf(left, sizeof(left), "%s--%s%s%s", letter, o->name, o->arg ? " " : "",
                  o->arg ? o->arg : "");
-        fprintf(out, "  %-22s %s\n", left, o->help);
+        fprintf(out, "  %-24s %s\n", left, o->help);
     }
 }
 
@@ -258,6 +275,10 @@ void cli_print_help(FILE *out)
     }
     fputs("\nOptions of all commands:\n", out);
     print_options(out, cli_common_options);
+    fputs("\nExit codes:\n", out);
+    for (size_t i = 0; i < ARRAY_SIZE(exit_codes); i++) {
+        fprintf(out, "  %d  %s\n", exit_codes[i].code, exit_codes[i].help);
+    }
     fputs("\n'berth COMMAND --help' says more about one.\n", out);
 }
 
@@ -303,6 +324,9 @@ int cli_main(int argc, char **argv)
         return exec_engine_main(argc - 1, argv + 1);
     }
     cli.key = from_env("BERTH_KEY", NULL);
+    if (argc > 1 && str_eq(argv[1], "complete")) {
+        return complete_main(&cli, argc - 2, argv + 2);
+    }
     cli.color = isatty(STDOUT_FILENO) && !(no_color && no_color[0]);
     if (cli_parse(&cli, argc - 1, argv + 1, &e) < 0) {
         return usage_error(&e);

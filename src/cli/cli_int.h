@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/str.h"
 
 /* An option of a command. Rows end with a NULL name. */
 struct cli_option {
@@ -31,6 +32,9 @@ struct command {
     const struct cli_option *options; /* NULL: none of its own */
     int min_args, max_args;
     int (*run)(struct cli *cli); /* returns the exit code */
+    /* For completion, what may stand as the first argument, separated by blanks: MODEL, COMMAND and
+     * FILE stand for what there is of it, all else for itself. NULL: nothing. */
+    const char *words;
 };
 
 struct cli {
@@ -60,6 +64,11 @@ const char *cli_value(const struct cli *cli, const char *name);
 /* The same as a number. Says on stderr what is wrong and returns -EINVAL. */
 int cli_number(const struct cli *cli, const char *name, uint64_t fallback,
                uint64_t *ret) _must_check_;
+/* The option of these rows (NULL: none) with this name (absent: not asked for by name) or letter;
+ * NULL when there is none. */
+const struct cli_option *cli_find_option(const struct cli_option *rows, struct span name,
+                                         char letter);
+const struct command *cli_find_command(const char *name);
 void cli_print_help(FILE *out);
 void cli_print_command_help(FILE *out, const struct command *command);
 /* The command with the nearest name, or NULL when none is near. */
@@ -93,11 +102,21 @@ void client_destroy(struct client *client);
 char *cli_path(const char *before, const char *value, const char *after);
 /* The exit code of an HTTP status, by error_kind. */
 int exit_code_of_status(int status);
-/* "http://host:port" into an address with a literal host; the name is resolved. *ret_host:
- * "host:port", owned by the caller. */
+/* "http://HOST[:PORT]", "https://…", "HOST:PORT" */
 struct address;
-int client_parse_url(const char *url, struct address *ret, char **ret_host,
-                     struct error *reterr) _must_check_;
+int client_parse_url(const char *url, struct address *ret, struct error *reterr) _must_check_;
+
+/* ---- completion (cmd_completion.c) ---- */
+
+/* What the scripts of `berth completion` call: prints what the last of these words could become, a
+ * line each, "word<TAB>what it is". Says nothing else, whatever is wrong. */
+int complete_main(struct cli *cli, int count, char **words);
+
+/* ---- the sample configuration (sample.c) ---- */
+
+/* Every option with its default, range and help, all commented out; with --json the rows
+ * themselves. Returns the exit code. */
+int print_sample(const struct cli *cli);
 
 /* ---- printing (print.c) ---- */
 

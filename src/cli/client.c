@@ -4,11 +4,9 @@
  * the answer is there. The daemon of a data directory is reached over its admin socket, another one
  * by its URL and a key.
  */
-#include <netdb.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -23,78 +21,21 @@ enum { ANSWER_MAX_BYTES = 64 * 1024 * 1024, SOCKET_PATH_MAX = 100 };
 struct client {
     struct world *world;
     struct http_upstream *upstream;
-    char *host;
     char *where; /* as it is shown */
 };
 
 /* ---- finding the daemon ---- */
 
-static int resolve(const char *host, const char *port, struct address *ret, struct error *reterr)
+int client_parse_url(const char *url, struct address *ret, struct error *reterr)
 {
-    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-    struct addrinfo *found = NULL;
-    char literal[NI_MAXHOST], text[NI_MAXHOST + 16];
-    int r = getaddrinfo(host, port, &hints, &found);
+    _cleanup_(freep) char *whole = strstr(url, "://") ? NULL : xasprintf("http://%s", url);
+    _cleanup_(freep) char *path = NULL;
+    int r = address_parse_url(whole ? whole : url, ret, &path, reterr);
 
-    if (r != 0) {
-        return error_set(reterr, -EINVAL, "cannot find '%s': %s", host, gai_strerror(r));
+    if (r == 0 && path[0] != '\0') {
+        return error_set(reterr, -EINVAL, "'%s' is no http://HOST:PORT: leave '%s' out", url, path);
     }
-    r = getnameinfo(found->ai_addr, found->ai_addrlen, literal, sizeof(literal), NULL, 0,
-                    NI_NUMERICHOST);
-    if (r == 0) {
-        snprintf(text, sizeof(text), found->ai_family == AF_INET6 ? "[%s]:%s" : "%s:%s", literal,
-                 port);
-    }
-    freeaddrinfo(found);
-    if (r != 0) {
-        return error_set(reterr, -EINVAL, "cannot find '%s': %s", host, gai_strerror(r));
-    }
-    return address_parse(text, ret, reterr);
-}
-
-/* Cuts "host", "host:8080", "[::1]:8080" into its parts, owned by the caller. */
-static void cut_authority(struct span authority, char **ret_host, char **ret_port)
-{
-    const char *bracket = memchr(authority.p, ']', authority.n);
-    const bool v6 = authority.n > 0 && authority.p[0] == '[' && bracket;
-    struct span host, port;
-
-    if (v6) {
-        host = (struct span){ authority.p + 1, (size_t)(bracket - authority.p) - 1 };
-        port = (struct span){ bracket + 1, authority.n - host.n - 2 };
-        port =
-            span_starts(port, ":") ? (struct span){ port.p + 1, port.n - 1 } : (struct span){ 0 };
-    } else {
-        port = authority;
-        host = span_cut(&port, ':');
-    }
-    *ret_host = span_dup(host);
-    *ret_port = port.p && port.n > 0 ? span_dup(port) : xstrdup("80");
-}
-
-int client_parse_url(const char *url, struct address *ret, char **ret_host, struct error *reterr)
-{
-    _cleanup_(freep) char *host = NULL, *port = NULL;
-    const char *p = url;
-    size_t n;
-    int r;
-
-    if (str_starts(p, "https://")) {
-        return error_set(reterr, -EINVAL,
-                         "'%s': TLS is not spoken yet; use http:// through a tunnel", url);
-    }
-    p += str_starts(p, "http://") ? strlen("http://") : 0;
-    n = strcspn(p, "/?#");
-    if (n == 0 || (p[n] != '\0' && !str_eq(p + n, "/"))) {
-        return error_set(reterr, -EINVAL, "'%s' is no http://HOST:PORT", url);
-    }
-    cut_authority((struct span){ p, n }, &host, &port);
-    r = resolve(host, port, ret, reterr);
-    if (r < 0) {
-        return r;
-    }
-    *ret_host = xstrndup(p, n);
-    return 0;
+    return r;
 }
 
 /* The admin socket of the data directory. A path too long for a socket address is reached from
@@ -128,7 +69,7 @@ static int client_open(struct cli *cli, struct error *reterr)
     c = cli->client = xcalloc(1, sizeof(*c));
     if (cli->url) {
         c->where = xstrdup(cli->url);
-        r = client_parse_url(cli->url, &options.where, &c->host, reterr);
+        r = client_parse_url(cli->url, &options.where, reterr);
     } else {
         r = socket_address(cli, c, &options.where, reterr);
     }
@@ -136,7 +77,6 @@ static int client_open(struct cli *cli, struct error *reterr)
         client_destroy(TAKE_PTR(cli->client));
         return r;
     }
-    options.host = c->host;
     c->world = world_create();
     c->upstream = http_upstream_create(c->world, &options);
     return 0;
@@ -149,7 +89,6 @@ void client_destroy(struct client *c)
     }
     http_upstream_destroy(c->upstream);
     world_destroy(c->world);
-    free(c->host);
     free(c->where);
     free(c);
 }
@@ -189,9 +128,12 @@ static char *call_headers(const struct cli *cli, bool body, const char *more)
 
 static int explain(struct cli *cli, int r, struct error *e)
 {
+    if (cli->url && r == -ECONNREFUSED) {
+        return error_prefix(e, "no berth answers at %s: ", cli->client->where);
+    }
     if (r == -ECONNREFUSED || r == -ENOENT) {
-        return error_set(e, -ECONNREFUSED, "no berth answers at %s%s", cli->client->where,
-                         cli->url ? "" : "; 'berth serve' starts one");
+        return error_set(e, -ECONNREFUSED, "no berth answers at %s; 'berth serve' starts one",
+                         cli->client->where);
     }
     return error_prefix(e, "%s: ", cli->client->where);
 }
@@ -261,6 +203,9 @@ static char *answer_text(const json_t *json, int status)
 
     if (!text) {
         text = member_str(json_object_get(json, "error"), "message", NULL);
+    }
+    if (!text) {
+        text = member_str(json, "error", NULL); /* Ollama's doors, the proxy's */
     }
     if (first) {
         const char *where = json_string_value(json_array_get(json_object_get(first, "loc"), 1));

@@ -104,98 +104,6 @@ static int show(struct cli *cli)
     return 0;
 }
 
-/* ---- sample ---- */
-
-static void sample_list(const char *def)
-{
-    struct span rest = span_of(def);
-
-    fputs("[", stdout);
-    while (rest.n > 0) {
-        const struct span item = span_trim(span_cut(&rest, ','));
-
-        printf("\"%.*s\"%s", SPAN_ARG(item), rest.n > 0 ? ", " : "");
-    }
-    puts("]");
-}
-
-static void sample_row(const struct option_row *row, char section[64])
-{
-    const size_t n = strcspn(row->name, ".");
-
-    if (strncmp(section, row->name, n) != 0 || section[n] != '\0') {
-        snprintf(section, 64, "%.*s", (int)n, row->name);
-        printf("\n# %s:\n", section);
-    }
-    printf("#   # %s%s%s%s\n", row->help, row->words ? " One of: " : "",
-           row->words ? row->words : "", row->reload ? "" : " (restart)");
-    printf("#   %s: ", row->name + n + 1);
-    if (row->type == OPTION_LIST) {
-        sample_list(row->def);
-    } else {
-        printf(row->type == OPTION_STRING ? "\"%s\"\n" : "%s\n", row->def);
-    }
-}
-
-/* All rows of a section together, though several rooms may share one. */
-static void sample_section(const char *name, size_t n)
-{
-    const struct option_table *const *tables = daemon_option_tables();
-    char section[64] = "";
-
-    for (size_t t = 0; tables[t]; t++) {
-        for (size_t i = 0; i < tables[t]->count; i++) {
-            const struct option_row *row = &tables[t]->rows[i];
-
-            if (strncmp(row->name, name, n) == 0 && row->name[n] == '.') {
-                sample_row(row, section);
-            }
-        }
-    }
-}
-
-/* Is this row the first of its section? */
-static bool opens_section(const struct option_row *row)
-{
-    const struct option_table *const *tables = daemon_option_tables();
-    const size_t n = strcspn(row->name, ".") + 1;
-
-    for (size_t t = 0; tables[t]; t++) {
-        for (size_t i = 0; i < tables[t]->count; i++) {
-            const struct option_row *other = &tables[t]->rows[i];
-
-            if (strncmp(other->name, row->name, n) == 0) {
-                return other == row;
-            }
-        }
-    }
-    return true;
-}
-
-static int sample(void)
-{
-    const struct option_table *const *tables = daemon_option_tables();
-
-    puts("# berth's configuration. Every value is shown with its default; uncomment what you "
-         "change.\n"
-         "# Any of them can also be set in the environment: server.listen as BERTH_SERVER_LISTEN.");
-    for (size_t t = 0; tables[t]; t++) {
-        for (size_t i = 0; i < tables[t]->count; i++) {
-            const struct option_row *row = &tables[t]->rows[i];
-
-            if (opens_section(row)) {
-                sample_section(row->name, strcspn(row->name, "."));
-            }
-        }
-    }
-    puts("\n# models:\n"
-         "#   - id: tiny\n#     name: Tiny chat\n#     framework: llama_cpp\n"
-         "#     model_path: /models/tiny-q4.gguf\n#     priority: 5\n#     autostart: true\n"
-         "#     parameters: { ctx_size: 4096, parallel: 4 }\n"
-         "#     resource_requirements: { gpu_memory: 6000 }");
-    return 0;
-}
-
 static int run(struct cli *cli)
 {
     if (str_eq(cli->args[0], "check")) {
@@ -205,7 +113,7 @@ static int run(struct cli *cli)
         return show(cli);
     }
     if (str_eq(cli->args[0], "sample")) {
-        return sample();
+        return print_sample(cli);
     }
     complain("config: '%s' is none of check, show, sample", cli->args[0]);
     return error_kind(-EINVAL)->exit_code;
@@ -219,4 +127,5 @@ const struct command config_command = {
     1,
     2,
     run,
+    "check show sample",
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * berth load: starts a model and stays until it answers or has failed, telling what happens on the
- * way. Given a GGUF file it defines the model first.
+ * berth load: starts a model and stays until all of its replicas answer or what is left of them has
+ * failed, telling what happens on the way. Given a GGUF file it defines the model first.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +13,14 @@
 #include "base/str.h"
 #include "cli/commands.h"
 #include "codec/gguf.h"
+#include "models/models.h"
 
 enum { POLL_MS = 100, MIB = 1024 * 1024 };
 
 // clang-format off
 static const struct cli_option options[] = {
     { "no-wait", 0, NULL,   "come back at once; 'berth ps' tells how it goes" },
+    { "timeout", 0, "DURATION", "wait no longer than this, such as 90s or 5m (default: until it is up or has failed)" },
     { "name",    0, "NAME", "of a file: the model's id (default: the file's name without .gguf)" },
     { NULL, 0, NULL, NULL },
 };
@@ -79,48 +81,106 @@ static int define_file(struct cli *cli, const char *file, const struct stat *st,
 
 /* ---- waiting ---- */
 
-/* 1: it runs, 0: not yet, -1: it failed. *state and *why are borrowed from the reply. */
-static int judge(const json_t *inst, const char **state, const char **why)
-{
-    *state = inst ? member_str(inst, "state", "?") : "starting";
-    *why = inst ? member_str(inst, "last_error", NULL) : NULL;
-    if (str_eq(*state, "ready")) {
-        return 1;
-    }
-    return str_eq(*state, "failed") ? -1 : 0;
-}
-
-static void sleep_ms(long ms)
-{
-    const struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
-
-    nanosleep(&t, NULL);
-}
-
-struct progress {
+struct waiting {
+    struct cli *cli;
+    const char *id;
+    unsigned replicas;
+    uint64_t limit_ms; /* 0: none */
     bool terminal;
-    bool dots;        /* the cursor stands behind some */
-    int64_t restarts; /* told of so far */
+    bool dots;                            /* the cursor stands behind some */
+    int64_t restarts[MODEL_REPLICAS_MAX]; /* told of so far, by replica */
 };
 
-static void show_progress(struct progress *p, const json_t *inst, const char *state,
-                          const char *why)
+/* What one look at the instances found. */
+struct tally {
+    unsigned ready, failed, all;
+};
+
+static void end_dots(struct waiting *w)
 {
-    if (why && str_eq(state, "backoff") && member_int(inst, "restarts") != p->restarts) {
-        p->restarts = member_int(inst, "restarts");
-        fprintf(stderr, "%s%s; trying again\n", p->dots ? "\n" : "", why);
-        p->dots = false;
-    } else if (p->terminal) {
-        fputc('.', stderr);
-        p->dots = true;
+    if (w->dots) {
+        fputc('\n', stderr);
+    }
+    w->dots = false;
+}
+
+static unsigned replica_of(const json_t *inst)
+{
+    return (unsigned)member_int(inst, "replica") % MODEL_REPLICAS_MAX;
+}
+
+/* Before the engine's words, with several replicas: which one. */
+static void say_replica(const struct waiting *w, const json_t *inst)
+{
+    if (w->replicas > 1) {
+        fprintf(stderr, "replica %u: ", replica_of(inst));
     }
 }
 
-static void end_progress(struct progress *p)
+static void tell_retry(struct waiting *w, const json_t *inst)
 {
-    if (p->dots) {
-        fputc('\n', stderr);
+    const char *why = member_str(inst, "last_error", NULL);
+    const int64_t restarts = member_int(inst, "restarts");
+    int64_t *told = &w->restarts[replica_of(inst)];
+
+    if (why && restarts != *told) {
+        *told = restarts;
+        end_dots(w);
+        say_replica(w, inst);
+        fprintf(stderr, "%s; trying again\n", why);
     }
+}
+
+static void tell_failure(struct waiting *w, const json_t *inst)
+{
+    end_dots(w);
+    if (w->replicas > 1) {
+        complain("%s, replica %u: %s", w->id, replica_of(inst),
+                 member_str(inst, "last_error", "the engine failed"));
+    } else {
+        complain("%s: %s", w->id, member_str(inst, "last_error", "the engine failed"));
+    }
+}
+
+static struct tally count_instances(const json_t *instances)
+{
+    struct tally t = { 0 };
+    size_t i;
+    json_t *inst;
+
+    json_array_foreach(instances, i, inst)
+    {
+        const char *state = member_str(inst, "state", "?");
+
+        t.all++;
+        t.ready += str_eq(state, "ready");
+        t.failed += str_eq(state, "failed");
+    }
+    return t;
+}
+
+/* 1: all run, 0: not yet, -1: what does not run has failed for good (and is told). */
+static int look_at(struct waiting *w, const json_t *instances)
+{
+    const struct tally t = count_instances(instances);
+    const bool over = t.failed > 0 && t.ready + t.failed >= w->replicas;
+    size_t i;
+    json_t *inst;
+
+    json_array_foreach(instances, i, inst)
+    {
+        const char *state = member_str(inst, "state", "?");
+
+        if (over && str_eq(state, "failed")) {
+            tell_failure(w, inst);
+        } else if (!over && str_eq(state, "backoff")) {
+            tell_retry(w, inst);
+        }
+    }
+    if (over) {
+        return -1;
+    }
+    return t.ready >= w->replicas;
 }
 
 /* Without an instance: is it at least still wanted? Returns 0 or the exit code, having spoken. */
@@ -141,65 +201,124 @@ static int check_wanted(struct cli *cli, const char *id)
     return code;
 }
 
-/* The first instance of an answer, or NULL. */
-static const json_t *first_instance(const struct reply *reply)
+static uint64_t now_ms(void)
 {
-    return json_array_get(json_object_get(reply->json, "instances"), 0);
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static int wait_until_up(struct cli *cli, const char *id)
+/* A moment later; the sign of life on a terminal. */
+static void pause_a_moment(struct waiting *w)
 {
-    _cleanup_(freep) char *path = cli_path("/api/models/", id, "/instances");
-    struct progress progress = { .terminal = isatty(STDERR_FILENO), .restarts = -1 };
+    const struct timespec t = { 0, POLL_MS * 1000000L };
 
-    for (;;) {
-        struct reply reply;
-        const char *state, *why;
-        bool known;
-        int verdict, code = cli_ask(cli, "GET", path, NULL, &reply);
-
-        if (code != 0) {
-            return code;
-        }
-        known = first_instance(&reply) != NULL;
-        verdict = judge(first_instance(&reply), &state, &why);
-        if (verdict == 0) {
-            show_progress(&progress, first_instance(&reply), state, why);
-        } else {
-            end_progress(&progress);
-        }
-        if (verdict < 0) {
-            complain("%s: %s", id, why ? why : "the engine failed");
-        }
-        reply_finish(&reply);
-        if (verdict != 0) {
-            return verdict > 0 ? 0 : 1;
-        }
-        if (!known && (code = check_wanted(cli, id)) != 0) {
-            return code;
-        }
-        sleep_ms(POLL_MS);
+    if (w->terminal) {
+        fputc('.', stderr);
+        w->dots = true;
     }
+    nanosleep(&t, NULL);
 }
 
-static int start(struct cli *cli, const char *id)
+/* One look. 0: go on, 1: it is over and *ret_code says how. */
+static int look_once(struct waiting *w, const char *path, int *ret_code)
 {
-    _cleanup_(freep) char *path = cli_path("/api/models/", id, "/start");
-    const bool wait = !cli_value(cli, "no-wait");
     struct reply reply;
-    int code = cli_ask(cli, "POST", path, NULL, &reply);
+    bool none;
+    int verdict;
+
+    *ret_code = cli_ask(w->cli, "GET", path, NULL, &reply);
+    if (*ret_code != 0) {
+        return 1;
+    }
+    none = json_array_size(json_object_get(reply.json, "instances")) == 0;
+    verdict = look_at(w, json_object_get(reply.json, "instances"));
+    reply_finish(&reply);
+    if (verdict != 0) {
+        *ret_code = verdict > 0 ? 0 : 1;
+        return 1;
+    }
+    *ret_code = none ? check_wanted(w->cli, w->id) : 0;
+    return *ret_code != 0;
+}
+
+static int wait_until_up(struct waiting *w)
+{
+    _cleanup_(freep) char *path = cli_path("/api/models/", w->id, "/instances");
+    const uint64_t began_ms = now_ms();
+    int code;
+
+    while (!look_once(w, path, &code)) {
+        if (w->limit_ms > 0 && now_ms() - began_ms >= w->limit_ms) {
+            end_dots(w);
+            complain("%s is not up yet; 'berth ps' tells how it goes", w->id);
+            return error_kind(-ETIMEDOUT)->exit_code;
+        }
+        pause_a_moment(w);
+    }
+    end_dots(w);
+    return code;
+}
+
+/* How many instances it is to have; its id, when it was called by an alias, is owned by the caller.
+ */
+static int ask_replicas(struct cli *cli, const char *name, unsigned *ret, char **ret_id)
+{
+    _cleanup_(freep) char *path = cli_path("/api/models/", name, "/config");
+    struct reply reply;
+    int64_t n;
+    int code = cli_ask(cli, "GET", path, NULL, &reply);
 
     if (code != 0) {
         return code;
     }
-    if (wait) {
-        code = wait_until_up(cli, id);
+    n = member_int(reply.json, "replicas");
+    *ret = (unsigned)MIN_OF(MAX_OF(n, 1), (int64_t)MODEL_REPLICAS_MAX);
+    *ret_id = xstrdup(member_str(reply.json, "id", name));
+    reply_finish(&reply);
+    return 0;
+}
+
+static void print_started(const struct cli *cli, json_t *answer, const struct waiting *w, bool up)
+{
+    if (cli->json) {
+        json_object_set_new(answer, "message", json_string(up ? "running" : "starting"));
+        print_json(answer);
+    } else if (up && w->replicas > 1) {
+        printf("%s is running, %u replicas\n", w->id, w->replicas);
+    } else {
+        printf("%s is %s\n", w->id, up ? "running" : "starting");
     }
-    if (code == 0 && cli->json) {
-        json_object_set_new(reply.json, "message", json_string(wait ? "running" : "starting"));
-        print_json(reply.json);
-    } else if (code == 0) {
-        printf("%s is %s\n", id, wait ? "running" : "starting");
+}
+
+static int start(struct cli *cli, const char *name)
+{
+    _cleanup_(freep) char *path = cli_path("/api/models/", name, "/start"), *id = NULL;
+    const bool wait = !cli_value(cli, "no-wait");
+    const char *limit = cli_value(cli, "timeout");
+    struct waiting w = { .cli = cli, .terminal = isatty(STDERR_FILENO) };
+    struct reply reply;
+    int code;
+
+    if (limit && str_to_duration_ms(limit, &w.limit_ms) < 0) {
+        complain("--timeout: '%s' is no duration such as 90s or 5m", limit);
+        return error_kind(-EINVAL)->exit_code;
+    }
+    memset(w.restarts, -1, sizeof(w.restarts));
+    code = ask_replicas(cli, name, &w.replicas, &id);
+    if (code == 0) {
+        code = cli_ask(cli, "POST", path, NULL, &reply);
+    }
+    if (code != 0) {
+        return code;
+    }
+    w.id = id;
+    if (wait) {
+        code = wait_until_up(&w);
+    }
+    if (code == 0) {
+        print_started(cli, reply.json, &w, wait);
     }
     reply_finish(&reply);
     return code;
@@ -219,5 +338,12 @@ static int run(struct cli *cli)
 }
 
 const struct command load_command = {
-    "load", "MODEL|FILE.gguf", "Starts a model and waits until it answers.", options, 1, 1, run,
+    "load",
+    "MODEL|FILE.gguf",
+    "Starts a model and waits until all of its replicas answer, or tells why not.",
+    options,
+    1,
+    1,
+    run,
+    "MODEL FILE",
 };

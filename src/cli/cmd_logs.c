@@ -57,5 +57,6 @@ static int run(struct cli *cli)
 }
 
 const struct command logs_command = {
-    "logs", "MODEL", "Prints what the model's engine wrote into its log.", options, 1, 1, run,
+    "logs", "MODEL", "Prints what the model's engine wrote into its log.", options, 1, 1,
+    run,    "MODEL",
 };

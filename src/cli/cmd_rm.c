@@ -24,5 +24,5 @@ static int run(struct cli *cli)
 }
 
 const struct command rm_command = {
-    "rm", "MODEL", "Deletes a model's definition; its engine is stopped.", NULL, 1, 1, run,
+    "rm", "MODEL", "Deletes a model's definition; its engine is stopped.", NULL, 1, 1, run, "MODEL",
 };

@@ -33,5 +33,6 @@ static int run(struct cli *cli)
 }
 
 const struct command stop_command = {
-    "stop", "MODEL", "Stops a model, drained, until it is started again.", options, 1, 1, run,
+    "stop", "MODEL", "Stops a model, drained, until it is started again.", options, 1, 1,
+    run,    "MODEL",
 };

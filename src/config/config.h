@@ -37,6 +37,10 @@ struct option_row {
     const char *help;  /* one sentence */
 };
 
+/* "1s to 1h", in words fit for the user. False: the row has no range. */
+enum { OPTION_RANGE_SIZE = 80 };
+bool option_range(const struct option_row *row, char out[OPTION_RANGE_SIZE]);
+
 struct option_table {
     const struct option_row *rows;
     size_t count;
@@ -63,7 +67,8 @@ const char *const *config_list(const struct config *c, const char *name);
 /* Where the value came from: "default", "FILE:LINE", "BERTH_SERVER_LISTEN". */
 const char *config_source(const struct config *c, const char *name);
 /* The `models:` list of the file as a JSON array (empty when there is none), ${NAME} replaced in
- * its texts. Borrowed. */
+ * its texts; in parameters.command, ${PORT}, ${MODEL}, ${MODEL_ID}, ${SOCKET} and $$ are left for
+ * the engine. Borrowed. */
 json_t *config_models(const struct config *c);
 /* The line in which the model of this index begins; 0 when there is none. */
 int config_model_line(const struct config *c, size_t index);

@@ -74,11 +74,20 @@ static int open_store(struct daemon *d, struct error *reterr)
     return store_open(d->world, &options, &d->store, reterr);
 }
 
+/* Ready only now: before, a model of the file might not be known yet. */
 static void on_config_applied(void *arg, int result, int64_t id, const struct error *e)
 {
-    if (result < 0 && result != -ECANCELED) {
+    struct daemon *d = arg;
+
+    if (result == -ECANCELED) {
+        return; /* berth goes down */
+    }
+    if (result < 0) {
         log_error("daemon", NULL, "the configured models could not be stored",
                   kv_str("error", e->text));
+    }
+    if (d->stop_signals == 0) {
+        api_set_phase(d->api, API_SERVING);
     }
 }
 
@@ -130,12 +139,14 @@ static int build_rooms(struct daemon *d, struct error *reterr)
         .self_path = "/proc/self/exe", /* also when the file was replaced meanwhile */
     });
     d->dispatch = dispatch_create(d->world, d->config, d->models, d->engines, d->metrics);
+    d->placement = placement_create(d->world, d->config, d->models, d->dispatch);
     d->gateway = gateway_create(&(struct gateway_in){
         .world = d->world,
         .config = d->config,
         .models = d->models,
         .engines = d->engines,
         .dispatch = d->dispatch,
+        .placement = d->placement,
         .metrics = d->metrics,
     });
     d->router = router_create();
@@ -147,6 +158,8 @@ static int build_rooms(struct daemon *d, struct error *reterr)
         .models = d->models,
         .engines = d->engines,
         .dispatch = d->dispatch,
+        .placement = d->placement,
+        .gateway = d->gateway,
         .metrics = d->metrics,
         .router = d->router,
         .data_dir = d->dir.path,
@@ -154,6 +167,8 @@ static int build_rooms(struct daemon *d, struct error *reterr)
     });
     api_add_routes(d->api, d->router);
     router_add(d->router, gateway_routes(d->gateway));
+    router_add(d->router, gateway_anthropic_routes(d->gateway));
+    router_add(d->router, gateway_ollama_routes(d->gateway));
     d->front = front_create(d->router, d->access, d->metrics);
     return 0;
 }
@@ -165,6 +180,7 @@ static struct http_server *make_server(struct daemon *d, size_t max_connections)
     return http_server_create(
         d->world, &(struct http_server_options){
                       .handle = front_handle,
+                      .on_head = front_on_head,
                       .owner = d->front,
                       .error_body = front_error_body,
                       .max_connections = max_connections,
@@ -253,6 +269,7 @@ static void reload(struct daemon *d)
     access_reconfigure(d->access, fresh);
     engines_reconfigure(d->engines, fresh);
     dispatch_reconfigure(d->dispatch, fresh);
+    placement_reconfigure(d->placement, fresh);
     gateway_reconfigure(d->gateway, fresh);
     api_reconfigure(d->api, fresh);
     if (apply_models(d, &e) < 0) {
@@ -333,6 +350,7 @@ static void tear_down(struct daemon *d)
     d->front = front_destroy(d->front);
     d->router = router_destroy(d->router);
     d->gateway = gateway_destroy(d->gateway);
+    d->placement = placement_destroy(d->placement);
     d->dispatch = dispatch_destroy(d->dispatch);
     d->engines = engines_destroy(d->engines);
     d->api = api_destroy(d->api);
@@ -376,7 +394,6 @@ static int start(struct daemon *d, struct error *reterr)
     world_on_signal(d->world, SIGHUP, on_hup, d);
     events_emit(d->events, EVENT_STARTED, "",
                 json_pack("{s:s, s:i}", "version", BERTH_VERSION, "pid", (int)getpid()));
-    api_set_phase(d->api, API_SERVING);
     return 0;
 }
 

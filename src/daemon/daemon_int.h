@@ -14,6 +14,7 @@
 #include "http/server.h"
 #include "metrics/metrics.h"
 #include "models/models.h"
+#include "placement/placement.h"
 #include "store/store.h"
 
 enum { MAX_LISTENERS = 16, MAX_SUBSCRIPTIONS = 16 };
@@ -31,6 +32,7 @@ struct daemon {
     struct access *access;
     struct engines *engines;
     struct dispatch *dispatch;
+    struct placement *placement;
     struct gateway *gateway;
     struct router *router;
     struct api *api;

@@ -14,9 +14,11 @@
 #include "base/str.h"
 #include "base/stream.h"
 #include "daemon/daemon_int.h"
+#include "daemon/foreign_stores.h"
 #include "dispatch/dispatch.h"
 #include "engines/engines.h"
 #include "gateway/gateway.h"
+#include "placement/placement.h"
 
 // clang-format off
 static const struct option_row rows[] = {
@@ -51,9 +53,10 @@ const struct option_table daemon_options_table = { rows, ARRAY_SIZE(rows) };
 
 const struct option_table *const *daemon_option_tables(void)
 {
-    static const struct option_table *tables[] = { &daemon_options_table, &access_options,
-                                                   &engines_options,      &dispatch_options,
-                                                   &gateway_options,      NULL };
+    static const struct option_table *tables[] = { &daemon_options_table,  &access_options,
+                                                   &engines_options,       &dispatch_options,
+                                                   &placement_options,     &gateway_options,
+                                                   &foreign_store_options, NULL };
 
     return tables;
 }
@@ -152,6 +155,12 @@ int daemon_load_config(const char *path, const char *const *listen, struct confi
     }
     r = check_addresses(config, reterr);
     if (r == 0) {
+        r = access_check_origins(config, reterr);
+    }
+    if (r == 0) {
+        r = foreign_stores_check(config, (const char *const *)env, reterr);
+    }
+    if (r == 0) {
         r = options_models(config, &models, &count, reterr);
     }
     for (size_t i = 0; i < count; i++) {
@@ -166,15 +175,20 @@ int daemon_load_config(const char *path, const char *const *listen, struct confi
     return 0;
 }
 
-static void make_absolute(char **path, const char *config_path)
+/* A model file is looked for beside the configuration. What need not be a file (a URL, a name at a
+ * hub) is one only when it is there. */
+static void make_absolute(struct model_config *m, const char *config_path)
 {
-    _cleanup_(freep) char *copy = xstrdup(config_path);
-    char *joined;
+    const bool file = str_eq(engines_driver_name(m->framework), "llamacpp");
+    _cleanup_(freep) char *copy = xstrdup(config_path), *joined = NULL;
 
-    if ((*path)[0] != '/') {
-        joined = xasprintf("%s/%s", dirname(copy), *path);
-        free(*path);
-        *path = joined;
+    if (m->model_path[0] == '/') {
+        return;
+    }
+    joined = xasprintf("%s/%s", dirname(copy), m->model_path);
+    if (file || access(joined, F_OK) == 0) {
+        free(m->model_path);
+        m->model_path = TAKE_PTR(joined);
     }
 }
 
@@ -206,7 +220,7 @@ static int parse_model(const struct config *config, size_t i, struct model_confi
         r = error_set(reterr, -EINVAL, "%s:%d: model '%s': unknown framework '%s'",
                       config_path(config), config_model_line(config, i), m->id, m->framework);
     } else {
-        make_absolute(&m->model_path, config_path(config));
+        make_absolute(m, config_path(config));
         *ret = TAKE_PTR(m);
     }
     validation_finish(&v);

@@ -2,10 +2,11 @@
 /*
  * Who listens to whom: the one place where a lower room's signal meets an upper room.
  *
- *     models  ──► engines, dispatch, gateway
- *     engines ──► dispatch
- *     events  ──► api (/api/events)
- *     store   ──► events (it takes no more writes)
+ *     models   ──► engines, dispatch, placement, gateway
+ *     engines  ──► dispatch, placement
+ *     dispatch ──► placement (somebody waits for a model that is not wanted)
+ *     events   ──► api (/api/events)
+ *     store    ──► events (it takes no more writes)
  *
  * Order matters: dispatch must know of a change before the gateway or a door acts on it.
  */
@@ -37,8 +38,11 @@ void daemon_wire(struct daemon *d)
 {
     subscribe(d, models_signal(d->models), engines_on_model, d->engines);
     subscribe(d, models_signal(d->models), dispatch_on_model, d->dispatch);
+    subscribe(d, models_signal(d->models), placement_on_model, d->placement);
     subscribe(d, models_signal(d->models), gateway_on_model, d->gateway);
     subscribe(d, engines_signal(d->engines), dispatch_on_instance, d->dispatch);
+    subscribe(d, engines_signal(d->engines), placement_on_instance, d->placement);
+    subscribe(d, dispatch_demand_signal(d->dispatch), placement_on_demand, d->placement);
     subscribe(d, events_signal(d->events), api_on_event, d->api);
     subscribe(d, store_read_only_signal(d->store), on_store_read_only, d);
 }

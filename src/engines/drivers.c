@@ -2,16 +2,27 @@
 /* The list of engine drivers. A new kind of engine is one file and one row here. */
 #include "engines/engines_int.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/mem.h"
 
 static const struct engine_driver *const drivers[] = {
     &llamacpp_driver,
+    &command_driver,
+    &openai_driver,
 };
 
 void engine_command_finish(struct engine_command *c)
 {
     c->argv = str_list_free(c->argv);
     c->env = str_list_free(c->env);
+    free(TAKE_PTR(c->base_path));
+    free(TAKE_PTR(c->model));
+    if (c->headers) {
+        explicit_bzero(c->headers, strlen(c->headers));
+        free(TAKE_PTR(c->headers));
+    }
 }
 
 const struct engine_driver *driver_find(const char *framework)

@@ -17,6 +17,8 @@
 
 #define INSTANCES_DIR "instances"
 
+enum { LAST_LINE_MAX = 400 };
+
 static int make_dir(const char *path, struct error *reterr)
 {
     if (mkdir(path, 0700) < 0 && errno != EEXIST) {
@@ -124,6 +126,38 @@ char *engine_log_tail(const char *path, int64_t from, size_t max, size_t *ret_le
     }
     text[*ret_len] = '\0';
     return text;
+}
+
+void make_presentable(char *text)
+{
+    bool utf8 = is_valid_utf8(text, strlen(text));
+
+    for (unsigned char *p = (unsigned char *)text; *p; p++) {
+        if (*p < ' ' || *p == 0x7f || (*p > 0x7f && !utf8)) {
+            *p = '?';
+        }
+    }
+}
+
+char *engine_log_last_line(const char *path, int64_t from)
+{
+    size_t len = 0;
+    _cleanup_(freep) char *text = engine_log_tail(path, from, LAST_LINE_MAX, &len);
+    struct span rest = { text, len };
+    struct span last = { 0 };
+    char *line;
+
+    while (rest.p) {
+        struct span next = span_trim(span_cut(&rest, '\n'));
+
+        last = next.n ? next : last;
+    }
+    if (!last.n) {
+        return NULL;
+    }
+    line = span_dup(last);
+    make_presentable(line);
+    return line;
 }
 
 char *engines_log_tail(struct engines *e, const char *uuid, size_t max_bytes)

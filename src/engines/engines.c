@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The list of instances, and the one rule that makes and ends them: every wanted model has one
- * instance of its present definition, every other instance leaves. The rule is applied in a turn of
- * its own whenever models or instances change.
+ * The list of instances, and the one rule that makes and ends them: every wanted model has its
+ * replicas, each one instance of its present definition; every other instance leaves. Where several
+ * serve, what is outdated leaves one at a time, and only while all replicas serve: a definition
+ * that does not work takes no more than one of them away. The rule is applied in a turn of its own
+ * whenever models or instances change.
  */
 #include "engines/engines_int.h"
 
@@ -12,7 +14,7 @@
 
 #include "base/mem.h"
 
-enum { ROTATE_EVERY_MS = 10 * 1000 };
+enum { ROTATE_EVERY_MS = 10 * 1000, PROBE_LIMIT_MS = 10 * 1000 };
 
 // clang-format off
 static const struct option_row option_rows[] = {
@@ -20,7 +22,7 @@ static const struct option_row option_rows[] = {
       "How long requests that run may go on after their engine is asked to stop." },
     { "engines.llama_server", OPTION_STRING, "llama-server", 0, 0, NULL, true, false,
       "The llama.cpp server: a path, or a name that is looked up in PATH." },
-    { "engines.log_max", OPTION_BYTES, "50MiB", 4096, 0x7fffffffffff, NULL, true, false,
+    { "engines.log_max", OPTION_BYTES, "50MiB", 4096, 0x800000000000, NULL, true, false,
       "Size at which an engine's log is put aside (one old part is kept)." },
     { "engines.oom_score", OPTION_INT, "500", 0, 1000, NULL, true, false,
       "Added to berth's own out-of-memory adjustment for engines: they are to die before berth does." },
@@ -28,6 +30,8 @@ static const struct option_row option_rows[] = {
       "Requests that an engine works on at once, unless its model says otherwise." },
     { "engines.stable_after", OPTION_DURATION, "60s", 1000, 86400000, NULL, true, false,
       "An engine that was ready for so long starts with a clean record when it fails." },
+    { "engines.stall_timeout", OPTION_DURATION, "300s", 1000, 86400000, NULL, true, false,
+      "An engine that works on requests and makes no progress for so long is hung and started anew, whatever its health probe says." },
     { "engines.start_timeout", OPTION_DURATION, "300s", 100, 86400000, NULL, true, false,
       "How long an engine may load before it is given up." },
     { "engines.stop_grace", OPTION_DURATION, "10s", 0, 3600000, NULL, true, false,
@@ -63,6 +67,7 @@ struct inst *inst_create(struct engines *e, const char *uuid, int64_t model_id,
     inst->created_wall_ms = world_wall_ms(e->world);
     timer_init(&inst->timer, e->world, "engines.instance", inst_on_timer, inst);
     timer_init(&inst->deadline, e->world, "engines.start_timeout", inst_on_deadline, inst);
+    timer_init(&inst->stall, e->world, "engines.stall_timeout", inst_on_stall, inst);
     list_append(&e->instances, &inst->node);
     return inst;
 }
@@ -72,6 +77,7 @@ void inst_free(struct inst *inst)
     list_remove(&inst->node);
     timer_stop(&inst->timer);
     timer_stop(&inst->deadline);
+    timer_stop(&inst->stall);
     inst_close_upstream(inst);
     inst->process = process_destroy(inst->process);
     engine_command_finish(&inst->command);
@@ -87,33 +93,27 @@ const struct model *inst_model(const struct inst *inst)
 
 /* ---- bringing instances and models together */
 
-static struct inst *find_of_model(const struct engines *e, int64_t model_id)
+static unsigned replicas_of(const struct model *model)
 {
-    struct inst *inst;
-
-    list_for_each (inst, &e->instances, node) {
-        if (inst->pub.model_id == model_id) {
-            return inst;
-        }
-    }
-    return NULL;
+    return (unsigned)MAX_OF(model->config->replicas, 1);
 }
 
-/* A model that was deleted and made anew under its name waits until the old one's engine is gone,
- * like an updated one. */
-static bool is_taken(const struct engines *e, const struct model *model)
+/* The slot of a replica is free when nothing of it is left. A model that was deleted and made anew
+ * under its name waits until the old one's engines are gone. */
+static bool is_taken(const struct engines *e, const struct model *model, unsigned replica)
 {
     struct inst *inst;
 
     list_for_each (inst, &e->instances, node) {
-        if (inst->pub.model_id == model->id || str_eq(inst->model_name, model->config->id)) {
+        if (inst->pub.model_id == model->id ? inst->pub.replica == replica
+                                            : str_eq(inst->model_name, model->config->id)) {
             return true;
         }
     }
     return false;
 }
 
-static void make_instance(struct engines *e, const struct model *model)
+static void make_instance(struct engines *e, const struct model *model, unsigned replica)
 {
     char uuid[UUID_SIZE];
     struct inst *inst;
@@ -122,19 +122,76 @@ static void make_instance(struct engines *e, const struct model *model)
     inst = inst_create(e, uuid, model->id, model->config->id);
     inst->driver = driver_find(model->config->framework);
     inst->pub.model_epoch = model->epoch;
+    inst->pub.replica = replica;
     inst_begin(inst);
+}
+
+static bool serves(const struct inst *inst)
+{
+    return inst->pub.state == INSTANCE_READY && !inst->leaving;
+}
+
+static bool all_serve(const struct engines *e, const struct model *model)
+{
+    unsigned count = 0;
+    struct inst *inst;
+
+    list_for_each (inst, &e->instances, node) {
+        count += inst->pub.model_id == model->id && inst->pub.replica < replicas_of(model) &&
+                 serves(inst);
+    }
+    return count == replicas_of(model);
+}
+
+/* A new definition that changes nothing for the engine (an alias, a time) leaves it alone. What
+ * does not run is made anew in any case: perhaps it can now. */
+static bool is_outdated(struct inst *inst, const struct model *model)
+{
+    bool runs = inst->pub.state == INSTANCE_STARTING || inst->pub.state == INSTANCE_READY ||
+                inst->pub.state == INSTANCE_DRAINING;
+
+    if (inst->stale) {
+        return true;
+    }
+    if (inst->pub.model_epoch == model->epoch) {
+        return false;
+    }
+    if (!runs || !inst_matches(inst, model)) {
+        return true;
+    }
+    inst->pub.model_epoch = model->epoch;
+    inst_store(inst, inst->has_row && !inst->committing ? ROW_UPDATE : ROW_NONE, NULL);
+    return false;
+}
+
+static bool may_go(const struct inst *inst, const struct model *model)
+{
+    return replicas_of(model) == 1 || !serves(inst) || all_serve(inst->engines, model);
 }
 
 static void review(struct inst *inst)
 {
     const struct model *model = inst->engines->stopping ? NULL : inst_model(inst);
 
-    if (!model || !model->wanted) {
+    if (!model || !model->wanted || inst->pub.replica >= replicas_of(model)) {
         inst_leave(inst, false);
-    } else if (model->epoch != inst->pub.model_epoch) {
-        inst_leave(inst, true);
+    } else if (inst->renew) {
+        return; /* it goes already */
+    } else if (is_outdated(inst, model)) {
+        if (may_go(inst, model)) {
+            inst_leave(inst, true);
+        }
     } else if (inst->leaving) {
         inst_stay(inst);
+    }
+}
+
+static void make_missing(struct engines *e, const struct model *model)
+{
+    for (unsigned replica = 0; replica < replicas_of(model); replica++) {
+        if (!is_taken(e, model, replica)) {
+            make_instance(e, model, replica);
+        }
     }
 }
 
@@ -142,7 +199,14 @@ static void review(struct inst *inst)
  * killed. */
 static bool has_strangers(const struct engines *e)
 {
-    return find_of_model(e, 0) != NULL;
+    struct inst *inst;
+
+    list_for_each (inst, &e->instances, node) {
+        if (inst->pub.model_id == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void on_all_gone(struct engines *e)
@@ -172,8 +236,8 @@ static void on_reconcile(void *arg)
         return;
     }
     while (!has_strangers(e) && (model = models_next(e->models, &cursor))) {
-        if (model->wanted && !is_taken(e, model)) {
-            make_instance(e, model);
+        if (model->wanted) {
+            make_missing(e, model);
         }
     }
 }
@@ -241,6 +305,7 @@ struct engines *engines_create(const struct engines_options_in *in)
     notify_init(&e->signal);
     list_init(&e->instances);
     list_init(&e->row_ops);
+    list_init(&e->probes);
     timer_init(&e->reconcile, e->world, "engines.reconcile", on_reconcile, e);
     timer_init(&e->rotate, e->world, "engines.rotate", on_rotate, e);
     timer_start(&e->rotate, ROTATE_EVERY_MS);
@@ -266,6 +331,7 @@ struct engines *engines_destroy(struct engines *e)
     list_for_each_safe (inst, tmp, &e->instances, node) {
         inst_free(inst);
     }
+    probes_finish(e);
     free(e->data_id);
     free(e->self_path);
     free(e);
@@ -287,13 +353,27 @@ void engines_stop_all(struct engines *e, void (*done)(void *arg), void *arg)
 
 /* ---- questions and wishes from outside */
 
+void engines_check(struct engines *e, const struct model_config *config, struct validation *v)
+{
+    const struct engine_driver *driver = driver_find(config->framework);
+    struct validation machine;
+
+    if (!driver) {
+        engines_validate(e, config, v);
+        return;
+    }
+    machine = validation_init();
+    driver->validate(e->config, config, v, &machine);
+    validation_finish(&machine);
+}
+
 void engines_validate(struct engines *e, const struct model_config *config, struct validation *v)
 {
     const struct engine_driver *driver = driver_find(config->framework);
     char names[128];
 
     if (driver) {
-        driver->validate(e->config, config, v);
+        driver->validate(e->config, config, v, v);
         return;
     }
     driver_names(names, sizeof(names));
@@ -304,25 +384,34 @@ int engines_command_line(struct engines *e, const struct model *model, char ***r
                          struct error *reterr)
 {
     const struct instance *pub = engines_of_model(e, model->id);
+    struct inst_place place = { pub ? pub->uuid : "UUID", pub ? pub->replica : 0,
+                                pub ? inst_of(pub)->port : 0 };
     struct engine_command command = { 0 };
     char hash[SPEC_HASH_SIZE];
     int r;
 
-    r = inst_command(e, model, pub ? pub->uuid : "UUID", &command, hash, reterr);
+    r = inst_command(e, model, &place, &command, hash, reterr);
     if (r < 0) {
         return r;
     }
-    *ret = TAKE_PTR(command.argv);
+    if (command.argv) {
+        *ret = TAKE_PTR(command.argv);
+    } else {
+        r = error_set(reterr, -EOPNOTSUPP, "model '%s' is a remote endpoint: berth runs nothing",
+                      model->config->id);
+    }
     engine_command_finish(&command);
-    return 0;
+    return r;
 }
 
 void engines_retry(struct engines *e, int64_t model_id)
 {
-    struct inst *inst = find_of_model(e, model_id);
+    struct inst *inst;
 
-    if (inst) {
-        inst_retry(inst);
+    list_for_each (inst, &e->instances, node) {
+        if (inst->pub.model_id == model_id) {
+            inst_retry(inst);
+        }
     }
 }
 
@@ -330,9 +419,12 @@ void engines_restart(struct engines *e, int64_t model_id)
 {
     struct inst *inst, *tmp;
 
+    list_for_each (inst, &e->instances, node) {
+        inst->stale |= inst->pub.model_id == model_id;
+    }
     list_for_each_safe (inst, tmp, &e->instances, node) {
         if (inst->pub.model_id == model_id) {
-            inst_leave(inst, true);
+            review(inst);
         }
     }
 }
@@ -363,23 +455,70 @@ const struct instance *engines_find(const struct engines *e, const char *uuid)
     return NULL;
 }
 
+static bool is_better(const struct instance *a, const struct instance *b)
+{
+    static const int ranks[INSTANCE_STATE_MAX_] = {
+        [INSTANCE_READY] = 5,   [INSTANCE_STARTING] = 4, [INSTANCE_DRAINING] = 3,
+        [INSTANCE_BACKOFF] = 2, [INSTANCE_STOPPING] = 1, [INSTANCE_FAILED] = 0,
+    };
+
+    return ranks[a->state] != ranks[b->state] ? ranks[a->state] > ranks[b->state]
+                                              : a->model_epoch > b->model_epoch;
+}
+
 const struct instance *engines_of_model(const struct engines *e, int64_t model_id)
 {
     struct inst *inst, *best = NULL;
 
     list_for_each (inst, &e->instances, node) {
-        if (inst->pub.model_id == model_id && (!best || inst->pub.state == INSTANCE_READY)) {
+        if (inst->pub.model_id == model_id && (!best || is_better(&inst->pub, &best->pub))) {
             best = inst;
         }
     }
     return best ? &best->pub : NULL;
 }
 
-struct http_upstream *engines_upstream(struct engines *e, const char *uuid)
+bool engines_route(struct engines *e, const char *uuid, struct engine_route *ret)
 {
     const struct instance *pub = engines_find(e, uuid);
+    const struct inst *inst = pub ? inst_of(pub) : NULL;
 
-    return pub && pub->process.pid ? inst_of(pub)->upstream : NULL;
+    if (!inst || !inst->upstream || (pub->process.pid == 0 && !pub->remote)) {
+        return false;
+    }
+    *ret = (struct engine_route){
+        .upstream = inst->upstream,
+        .base_path = inst->command.base_path,
+        .headers = inst->command.headers,
+        .model = inst->command.model,
+        .remote = pub->remote,
+    };
+    return true;
+}
+
+/* "/v1" as a whole: "/v1/models" and "/v1?x", not "/v10". */
+static bool begins_with_v1(struct span path)
+{
+    return span_starts(path, "/v1") && (path.n == 3 || path.p[3] == '/' || path.p[3] == '?');
+}
+
+int engine_route_path(const struct engine_route *route, struct span path, char out[ENGINE_PATH_MAX])
+{
+    struct span base = { "", 0 };
+    int n;
+
+    if (route->base_path && begins_with_v1(path)) {
+        base = span_of(route->base_path);
+        path.p += 3;
+        path.n -= 3;
+        while (base.n && base.p[base.n - 1] == '/') {
+            base.n--;
+        }
+    }
+    n = snprintf(out, ENGINE_PATH_MAX, "%s%.*s%.*s",
+                 base.n == 0 && (path.n == 0 || *path.p != '/') ? "/" : "", SPAN_ARG(base),
+                 SPAN_ARG(path));
+    return n >= ENGINE_PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
 void engines_drained(struct engines *e, const char *uuid)
@@ -391,12 +530,21 @@ void engines_drained(struct engines *e, const char *uuid)
     }
 }
 
+void engines_note_work(struct engines *e, const char *uuid, int change, bool streams)
+{
+    const struct instance *pub = engines_find(e, uuid);
+
+    if (pub) {
+        inst_note_work(inst_of(pub), change, streams);
+    }
+}
+
 void engines_note_progress(struct engines *e, const char *uuid)
 {
     const struct instance *pub = engines_find(e, uuid);
 
     if (pub) {
-        inst_of(pub)->progress_ms = MAX_OF(world_now_ms(e->world), 1);
+        inst_note_progress(inst_of(pub));
     }
 }
 
@@ -418,15 +566,11 @@ static void on_no_probe(void *arg)
 void engines_probe(struct engines *e, int64_t model_id, http_fetch_fn done, void *owner)
 {
     const struct instance *pub = engines_of_model(e, model_id);
-    struct http_upstream *upstream = pub ? engines_upstream(e, pub->uuid) : NULL;
-    struct http_call_request request = { .method = "GET",
-                                         .head_timeout_ms = 10000,
-                                         .idle_timeout_ms = 10000 };
+    struct engine_route route;
     struct no_probe *p;
 
-    if (upstream) {
-        request.path = inst_probe_path(inst_of(pub));
-        http_fetch_start(upstream, &request, 1 << 20, done, owner);
+    if (pub && engines_route(e, pub->uuid, &route)) {
+        probe_start(inst_of(pub), PROBE_LIMIT_MS, done, owner);
         return;
     }
     p = xmalloc(sizeof(*p));

@@ -20,6 +20,16 @@
  * is killed. An instance keeps its uuid, row and log through its own restarts (BACKOFF); a restart
  * that is asked for, or a new definition, makes another instance once the old one is gone.
  *
+ * A wanted model has config->replicas of them. A new definition that would change an engine's
+ * command replaces it: at once where it is the only one, else one at a time, while all the others
+ * serve; if the new one does not become ready, the others stay as they are. So does a restart that
+ * is asked for.
+ *
+ * A remote endpoint is an instance without process, row, log and socket: STARTING asks it once,
+ * READY goes on asking, BACKOFF waits for the next try, DRAINING goes straight away. Its failures
+ * never make it FAILED, unless there is no way to ask (no key) or retry_policy is disabled: it
+ * comes back by itself.
+ *
  * Failures: the model's retry_policy says how often (max_attempts starts that did not last
  * engines.stable_after) and how fast; the first failure of one that was ready is retried at once.
  * What cannot get better by itself (no binary, no model file) is FAILED at once.
@@ -48,7 +58,7 @@ struct engines;
 extern const struct store_schema engines_schema;
 extern const struct option_table
     engines_options; /* engines.llama_server, engines.start_timeout, engines.stop_grace,
-                        engines.drain_timeout, engines.log_max … */
+                        engines.stall_timeout, engines.drain_timeout, engines.log_max … */
 
 enum instance_state {
     INSTANCE_STARTING, /* row committed or process loading; not routed to */
@@ -70,7 +80,11 @@ struct instance {
     struct process_id process; /* pid 0 while there is none */
     struct address address;    /* where the engine listens */
     char log_path[96];
+    unsigned replica;  /* which of the model's: 0 … replicas-1 */
     unsigned slots;    /* requests the engine works on at once; 0 until known */
+    unsigned weight;   /* for the strategy `weighted`; at least 1 */
+    bool remote;       /* an endpoint elsewhere: no process, log or socket of ours */
+    bool sleeping;     /* READY, its memory given back; the next request wakes it */
     unsigned restarts; /* since it was last ready for a while, or asked to start */
     bool adopted;
     uint64_t state_since_ms;    /* world_now_ms */
@@ -105,9 +119,12 @@ void engines_stop_all(struct engines *e, void (*done)(void *arg), void *arg);
 /* Lets go of everything, leaving the processes as they are. */
 struct engines *engines_destroy(struct engines *e);
 
-/* Checks what only the engine's driver can check: parameters, the server binary, the model file.
- * Adds to v. */
+/* Checks what only the engine's driver can check: parameters, and what this machine has for them
+ * (the server binary, the model file, devices, keys). Adds to v. */
 void engines_validate(struct engines *e, const struct model_config *config, struct validation *v);
+/* The part of it that is wrong wherever and whenever it runs, an unknown framework and a secret in
+ * the open included: such a definition is not to be stored. */
+void engines_check(struct engines *e, const struct model_config *config, struct validation *v);
 /* Is there a driver for this framework word? Canonical name ("llamacpp"), or NULL. */
 const char *engines_driver_name(const char *framework);
 /* The command line that would be run, for `config` and `doctor` (owned by the caller;
@@ -115,8 +132,8 @@ const char *engines_driver_name(const char *framework);
 int engines_command_line(struct engines *e, const struct model *model, char ***ret,
                          struct error *reterr) _must_check_;
 
-/* Starts a new round for a FAILED or BACKOFF instance, now ("start" of a model that is wanted
- * already). */
+/* Starts a new round for the model's FAILED and BACKOFF instances, now ("start" of a model that is
+ * wanted already). */
 void engines_retry(struct engines *e, int64_t model_id);
 /* Stops and starts the instance(s) of a wanted model, drained. */
 void engines_restart(struct engines *e, int64_t model_id);
@@ -124,18 +141,36 @@ void engines_restart(struct engines *e, int64_t model_id);
 /* Instances in the order of their making; NULL at the end; *cursor starts at 0. */
 const struct instance *engines_next(const struct engines *e, size_t *cursor);
 const struct instance *engines_find(const struct engines *e, const char *uuid);
-/* The model's one instance (or the best of several: ready first), or NULL. */
+/* The best of the model's instances (ready first, then starting, then whatever), or NULL. */
 const struct instance *engines_of_model(const struct engines *e, int64_t model_id);
-/* The pool of connections to it. Good until the turn ends. NULL when it has no process. */
-struct http_upstream *engines_upstream(struct engines *e, const char *uuid);
+/* How an instance is reached. All of it is good until the turn ends. */
+struct engine_route {
+    struct http_upstream *upstream; /* the pool of connections to it */
+    const char *base_path; /* to stand in a path instead of its leading "/v1"; NULL: paths are as
+                              they are */
+    const char *headers;   /* header lines to add (a key): a secret; NULL: none */
+    const char *model;     /* the name to put into a body's `model`; NULL: any will do */
+    bool remote;
+};
+/* False when it is not there, or has no process. */
+bool engines_route(struct engines *e, const char *uuid, struct engine_route *ret) _must_check_;
+enum { ENGINE_PATH_MAX = 2048 };
+/* The path as this engine wants it, into out. -ENAMETOOLONG. */
+int engine_route_path(const struct engine_route *route, struct span path,
+                      char out[ENGINE_PATH_MAX]) _must_check_;
 
 /* dispatch says that a draining instance has nothing in flight any more. */
 void engines_drained(struct engines *e, const char *uuid);
-/* The gateway saw this instance break (cut connection) or work (bytes came): liveness is judged by
- * progress. */
+/* Liveness is judged by progress. The gateway tells when it gives an instance a request (+1) and
+ * when that has ended (-1); `streams`: its bytes are to come one by one. An instance that works on
+ * something and gets nowhere for engines.stall_timeout is hung, whatever its health probe says. */
+void engines_note_work(struct engines *e, const char *uuid, int change, bool streams);
+/* Bytes of an answer came. */
 void engines_note_progress(struct engines *e, const char *uuid);
 
-/* Asks the engine now; done gets 0 and the engine's status and body, or the error. */
+/* Asks the engine now, as its health probe does; done gets 0 when it is well, with status and body
+ * (200 and none when all that can be asked is a connection), or the error; -EPROTO comes with
+ * status and body too: it answered, but not well. */
 void engines_probe(struct engines *e, int64_t model_id, http_fetch_fn done, void *owner);
 /* The last lines of the engine's own log (at most max_bytes), owned by the caller; NULL when there
  * is none. */
@@ -146,7 +181,8 @@ void engines_on_model(void *engines, const void *model_change);
 
 /*
  * Emits const struct instance_change * for every new instance (from and to are STARTING) and at
- * every state change, from within the turn in which it happens. What a change promises is committed
+ * every state change, from within the turn in which it happens; and, from and to READY, when a
+ * ready engine tells another number of slots than before. What a change promises is committed
  * before it (the row before the process); what it states as a fact (it answers, it died) is told at
  * once, and its row and event follow: nobody shall be sent to an engine that is dead. Listeners may
  * call engines_drained and engines_note_progress from inside, nothing else that changes an

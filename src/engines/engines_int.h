@@ -2,15 +2,16 @@
 /*
  * The inside of the room: what its files share. Who does what:
  *
- *     engines.c          the list of instances, and bringing it in line with the models that are
- * wanted instance.c         one instance's life: every state change goes through its set_state
- *     instance_process.c its processes: spawn, watch, signal, and knowing that none is left
- *     instance_probe.c   asking the engine whether it is ready and alive
- *     recovery.c         rows and processes brought together when berth starts
- *     engines_store.c    the table of instances
- *     engine_log.c       files below instances/<uuid>: tail, rotation, removal
- *     drivers.c, llamacpp.c   the kinds of engines
- *     exec_engine.c      what runs between fork and the engine's own code
+ *     engines.c            the list of instances, and bringing it in line with the wanted models
+ *     instance.c           one instance's life: every state change goes through its set_state
+ *     instance_process.c   its command and processes: spawn, watch, signal, knowing that none is
+ * left instance_probe.c     asking the engine whether it is ready and alive, and about itself
+ *     instance_progress.c  does it get on with the work that it was given
+ *     recovery.c           rows and processes brought together when berth starts
+ *     engines_store.c      the table of instances
+ *     engine_log.c         files below instances/<uuid>: tail, rotation, removal
+ *     drivers.c and one file a driver   the kinds of engines
+ *     exec_engine.c        what runs between fork and the engine's own code
  */
 #pragma once
 
@@ -41,6 +42,7 @@ struct engines {
     struct notify signal;
     struct list instances;  /* struct inst, in the order of their making */
     struct list row_ops;    /* struct row_op that are with the store */
+    struct list probes;     /* struct probe that wait for an answer */
     struct timer reconcile; /* 0 ms: bring instances and models together */
     struct timer rotate;
     struct worker *files; /* rotates logs */
@@ -61,13 +63,17 @@ enum failure {
     FAILURE_UNKNOWN, /* it ended, and it was not our child */
     FAILURE_START_TIMEOUT,
     FAILURE_HUNG,
+    FAILURE_UNREACHABLE, /* a remote endpoint does not answer as it should */
     FAILURE_MAX_,
 };
 
-/* One instance. `timer` means another thing in each state:
- *   STARTING  the next readiness probe      READY    the next health probe     DRAINING  end of the
- * drain STOPPING  end of the grace, then the next look for processes that are left BACKOFF   the
- * next start                FAILED   the start that a person asked for */
+/*
+ * One instance. `timer` means another thing in each state:
+ *   STARTING  the next readiness probe      READY    the next health probe
+ *   DRAINING  end of the drain              STOPPING end of the grace, then the next look for
+ *                                                    processes that are left
+ *   BACKOFF   the next start                FAILED   the start that a person asked for
+ */
 struct inst {
     struct instance pub; /* first: what others see */
     struct list node;
@@ -82,17 +88,24 @@ struct inst {
     struct engine_command command;    /* of this start */
     struct process *process;
     struct http_upstream *upstream;
-    struct http_fetch *fetch; /* probe or info under way */
+    uint16_t port;               /* chosen for a driver with needs_port; 0 before */
+    struct probe *probe;         /* under way */
+    struct http_fetch *fetch;    /* the question about itself under way */
+    struct http_fetch *question; /* the one about its progress */
     struct timer timer;
-    struct timer deadline; /* STARTING: engines.start_timeout */
-    bool committing;       /* STARTING: the intent row is with the store */
-    bool has_row;          /* the row was submitted (and not deleted) */
-    bool leaving;          /* ends for good; a wanted model gets another one */
-    bool renew; /* leaving, and must not come back: the definition or a person asked for a fresh one
-                 */
-    bool drained;         /* DRAINING: nothing is in flight any more */
-    bool was_ready;       /* in this start */
-    bool info_asked;      /* in this start */
+    struct timer deadline;  /* STARTING: engines.start_timeout */
+    bool committing;        /* STARTING: the intent row is with the store */
+    bool has_row;           /* the row was submitted (and not deleted) */
+    bool leaving;           /* ends for good; a wanted model gets another one */
+    bool stale;             /* a person asked for a fresh one */
+    bool renew;             /* leaving, and does not come back: a fresh one takes its place */
+    bool drained;           /* DRAINING: nothing is in flight any more */
+    bool was_ready;         /* in this start */
+    unsigned work, streams; /* requests that it has now; those whose bytes come one by one */
+    struct timer stall;     /* the next look at its progress */
+    uint64_t alive_ms;      /* world_now_ms of the last sign of progress, or the work's begin */
+    uint64_t progress;      /* what progress_path told last; void while !progress_known */
+    bool progress_known;
     enum failure failure; /* STOPPING: the verdict that waits for the last process */
     unsigned attempts;    /* failed ones in a row */
     unsigned probes;      /* readiness: tries so far; health: failures in a row */
@@ -130,6 +143,8 @@ bool inst_stay(struct inst *inst);
 void inst_drained(struct inst *inst);
 void inst_retry(struct inst *inst);
 void inst_ready(struct inst *inst); /* the probe answered */
+/* READY, and its slots are others than it was told with: tells of it anew. */
+void inst_tell_slots(struct inst *inst);
 /* It is of no use any more: kills what lives, then judges (back-off, failed, gone). */
 void inst_fail(struct inst *inst, enum failure failure, const char *fmt, ...) _printf_(3, 4);
 void inst_on_timer(void *inst);
@@ -144,19 +159,50 @@ void inst_open_upstream(struct inst *inst);
 void inst_close_upstream(struct inst *inst);
 /* Sends signum to every process that carries this instance's mark; how many there were. */
 unsigned inst_signal_marked(struct inst *inst, int signum);
-/* The command line for this instance now, its hash. */
-int inst_command(struct engines *e, const struct model *model, const char *uuid,
+/* What of an instance goes into its command. */
+struct inst_place {
+    const char *uuid;
+    unsigned replica;
+    uint16_t port;
+};
+/* The command for it as the model is defined now, and the command's hash. */
+int inst_command(struct engines *e, const struct model *model, const struct inst_place *place,
                  struct engine_command *ret, char ret_hash[SPEC_HASH_SIZE],
                  struct error *reterr) _must_check_;
+/* Takes it over, with what the instance shows of it. */
+void inst_take_command(struct inst *inst, struct engine_command *command);
+/* Would the model as it is defined now be run (or reached) just as this one is? */
+bool inst_matches(const struct inst *inst, const struct model *model);
+/* A port for a driver that needs one: the one it had when it ran well there and it is free, else
+ * another. */
+int inst_choose_port(struct inst *inst, struct error *reterr) _must_check_;
+/* Can something listen there now? */
+int inst_check_port(const struct inst *inst, struct error *reterr) _must_check_;
 /* The uuid in a marker's value, when it is one of ours. */
 bool marker_uuid(const struct engines *e, const char *value, char ret_uuid[UUID_SIZE]);
 
 /* --- instance_probe.c */
 void inst_probe_ready(struct inst *inst);  /* asks, and again until it answers */
 void inst_probe_health(struct inst *inst); /* asks once */
+/* Ends every question to it that is under way. */
 void inst_probe_stop(struct inst *inst);
+void inst_ask_info(struct inst *inst);    /* what the engine tells of itself */
 void inst_plan_health(struct inst *inst); /* starts the timer for the next health probe */
-const char *inst_probe_path(const struct inst *inst);
+/*
+ * One question whether it is well. done gets 0 when it is (with status and body; a driver without a
+ * path is well when it accepts a connection: status 200, no body), else negative errno with the
+ * reason (-EPROTO for an answer that is not good, with status and body). Cancel with probe_cancel
+ * before done came.
+ */
+struct probe *probe_start(struct inst *inst, uint64_t limit_ms, http_fetch_fn done, void *owner);
+void probe_cancel(struct probe *p);
+void probes_finish(struct engines *e); /* the room ends: -ECANCELED */
+
+/* --- instance_progress.c */
+void inst_note_work(struct inst *inst, int change, bool streams);
+void inst_note_progress(struct inst *inst);
+void inst_watch_progress(struct inst *inst); /* it is ready */
+void inst_on_stall(void *inst);
 
 /* --- engines_store.c */
 struct row {
@@ -164,12 +210,13 @@ struct row {
     int64_t model_id, model_epoch, epoch, created_ms;
     char model_name[MODEL_ID_MAX + 1];
     enum instance_state state;
-    char socket[128];
+    char socket[ADDRESS_TEXT_SIZE];
     char spec_hash[SPEC_HASH_SIZE];
     int64_t pid;
     uint64_t start_time;
     char boot_id[BOOT_ID_SIZE];
     int64_t restarts;
+    int64_t replica;
 };
 
 enum row_change { ROW_NONE, ROW_INTENT, ROW_UPDATE, ROW_DELETE };
@@ -193,6 +240,10 @@ void instance_dir_remove(const char *uuid);
 /* Removes what lies below instances/ and belongs to none of the list. */
 void instance_dirs_sweep(struct engines *e);
 int64_t engine_log_size(const char *path);
+/* One line of printable UTF-8, whatever an engine wrote. */
+void make_presentable(char *text);
+/* The last line that says something, presentable, owned by the caller; NULL when there is none. */
+char *engine_log_last_line(const char *path, int64_t from);
 /* At most max bytes from the end, not before `from`; starts at a line unless there is none. NULL
  * when there is nothing. */
 char *engine_log_tail(const char *path, int64_t from, size_t max, size_t *ret_len);

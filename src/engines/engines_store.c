@@ -28,6 +28,7 @@ static const char *const migrations[] = {
     " restarts INTEGER NOT NULL,"
     " created_ms INTEGER NOT NULL"
     ") WITHOUT ROWID;",
+    "ALTER TABLE instances ADD COLUMN replica INTEGER NOT NULL DEFAULT 0;",
 };
 
 const struct store_schema engines_schema = { "engines", migrations, ARRAY_SIZE(migrations) };
@@ -49,15 +50,16 @@ static int write_intent(struct sql *db, const struct row_op *o, struct error *re
     return sql_run(
         db, reterr,
         "INSERT INTO instances (uuid, node, epoch, model_id, model_name, model_epoch, state,"
-        " socket, spec_hash, pid, start_time, boot_id, restarts, created_ms)"
-        " VALUES (?,?,?,?,?,?,?,?,?,0,0,?,?,?)"
+        " socket, spec_hash, pid, start_time, boot_id, restarts, created_ms, replica)"
+        " VALUES (?,?,?,?,?,?,?,?,?,0,0,?,?,?,?)"
         " ON CONFLICT(uuid) DO UPDATE SET state = excluded.state,"
+        " model_epoch = excluded.model_epoch,"
         " socket = excluded.socket, spec_hash = excluded.spec_hash, pid = 0,"
         " start_time = 0, boot_id = excluded.boot_id, restarts = excluded.restarts"
         " WHERE epoch = excluded.epoch",
-        "ttiitittttii", w->uuid, o->data_id, w->epoch, w->model_id, w->model_name, w->model_epoch,
+        "ttiitittttiii", w->uuid, o->data_id, w->epoch, w->model_id, w->model_name, w->model_epoch,
         instance_state_name(w->state), w->socket, w->spec_hash, w->boot_id, w->restarts,
-        w->created_ms);
+        w->created_ms, w->replica);
 }
 
 static int write_update(struct sql *db, const struct row_op *o, struct error *reterr)
@@ -65,10 +67,10 @@ static int write_update(struct sql *db, const struct row_op *o, struct error *re
     const struct row *w = &o->row;
 
     return sql_run(db, reterr,
-                   "UPDATE instances SET state = ?, pid = ?, start_time = ?, restarts = ?"
-                   " WHERE uuid = ? AND epoch = ?",
-                   "tiiiti", instance_state_name(w->state), w->pid, (int64_t)w->start_time,
-                   w->restarts, w->uuid, w->epoch);
+                   "UPDATE instances SET state = ?, pid = ?, start_time = ?, restarts = ?,"
+                   " model_epoch = ? WHERE uuid = ? AND epoch = ?",
+                   "tiiiiti", instance_state_name(w->state), w->pid, (int64_t)w->start_time,
+                   w->restarts, w->model_epoch, w->uuid, w->epoch);
 }
 
 static int write_row(struct sql *db, const struct row_op *o, struct error *reterr)
@@ -150,6 +152,7 @@ static void fill_row(struct row *w, const struct inst *inst)
         .pid = pub->process.pid,
         .start_time = pub->process.start_time,
         .restarts = pub->restarts,
+        .replica = pub->replica,
     };
     strcpy(w->uuid, pub->uuid);
     snprintf(w->model_name, sizeof(w->model_name), "%s", inst->model_name);
@@ -208,6 +211,7 @@ static void read_row(struct sql_stmt *st, struct row *w)
         .pid = sql_int(st, 7),
         .start_time = (uint64_t)sql_int(st, 8),
         .restarts = sql_int(st, 10),
+        .replica = sql_int(st, 12),
     };
     copy_text(w->uuid, sizeof(w->uuid), sql_text(st, 0));
     copy_text(w->socket, sizeof(w->socket), sql_text(st, 5));
@@ -224,7 +228,8 @@ static int run_load(struct store_op *op, struct sql *db, struct error *reterr)
 
     r = sql_query(db, &st, reterr,
                   "SELECT uuid, model_id, model_epoch, epoch, created_ms, socket, spec_hash, pid,"
-                  " start_time, boot_id, restarts, model_name FROM instances WHERE node = ?"
+                  " start_time, boot_id, restarts, model_name, replica FROM instances"
+                  " WHERE node = ?"
                   " ORDER BY created_ms, uuid",
                   "t", o->data_id);
     if (r < 0) {

@@ -39,11 +39,17 @@ static const char *const state_names[INSTANCE_STATE_MAX_] = {
 };
 
 static const char *const failure_names[FAILURE_MAX_] = {
-    [FAILURE_NONE] = "none",     [FAILURE_COMMAND] = "command",
-    [FAILURE_EXEC] = "exec",     [FAILURE_SPAWN] = "spawn",
-    [FAILURE_STORE] = "store",   [FAILURE_EXIT] = "exit",
-    [FAILURE_SIGNAL] = "signal", [FAILURE_UNKNOWN] = "unknown",
-    [FAILURE_HUNG] = "hung",     [FAILURE_START_TIMEOUT] = "start_timeout",
+    [FAILURE_NONE] = "none",
+    [FAILURE_COMMAND] = "command",
+    [FAILURE_EXEC] = "exec",
+    [FAILURE_SPAWN] = "spawn",
+    [FAILURE_STORE] = "store",
+    [FAILURE_EXIT] = "exit",
+    [FAILURE_SIGNAL] = "signal",
+    [FAILURE_UNKNOWN] = "unknown",
+    [FAILURE_HUNG] = "hung",
+    [FAILURE_START_TIMEOUT] = "start_timeout",
+    [FAILURE_UNREACHABLE] = "unreachable",
 };
 
 const char *instance_state_name(enum instance_state s)
@@ -123,59 +129,58 @@ static void start_process(struct inst *inst)
     timer_start(&inst->timer, FIRST_LOOK_MS);
 }
 
-static void refuse_stream(void *owner, struct stream *s)
+/* The definition may be another one than that of its last start, and its engine of another kind. */
+static void take_definition(struct inst *inst)
 {
-    stream_close(s);
-}
+    const struct model *model = inst_model(inst);
 
-/* A port that the model names may be somebody else's: better said now than read from the engine's
- * log. */
-static int check_port(struct inst *inst, struct error *reterr)
-{
-    struct stream_listener *listener;
-    int r;
-
-    if (inst->command.address.is_unix) {
-        return 0;
+    if (model && inst->pub.model_epoch != model->epoch) {
+        inst->pub.model_epoch = model->epoch;
+        inst->driver = driver_find(model->config->framework);
+        inst_close_upstream(inst);
     }
-    r = stream_listen(inst->engines->world, &inst->command.address, refuse_stream, NULL, &listener,
-                      NULL, reterr);
-    if (r < 0) {
-        return r;
-    }
-    stream_listener_close(listener);
-    return 0;
 }
 
 /* Finds out what to run; whatever is wrong with that stays wrong until a person changes something.
  */
 static int prepare(struct inst *inst, struct error *reterr)
 {
+    struct inst_place place = { inst->pub.uuid, inst->pub.replica, inst->port };
     const struct model *model = inst_model(inst);
+    struct engine_command command = { 0 };
     int r;
 
     if (!model) {
         return error_set(reterr, -ENOENT, "the model was deleted");
     }
-    engine_command_finish(&inst->command);
-    r = inst_command(inst->engines, model, inst->pub.uuid, &inst->command, inst->spec_hash, reterr);
+    r = inst_command(inst->engines, model, &place, &command, inst->spec_hash, reterr);
     if (r < 0) {
         return r;
     }
-    inst->pub.address = inst->command.address;
-    inst->pub.slots = inst->command.slots;
-    return instance_dir_make(inst->pub.uuid, reterr);
+    inst_take_command(inst, &command);
+    return inst->pub.remote ? 0 : instance_dir_make(inst->pub.uuid, reterr);
 }
 
 static void reset_start(struct inst *inst)
 {
     inst->failure = FAILURE_NONE;
-    inst->was_ready = inst->info_asked = false;
+    inst->was_ready = false;
     inst->probes = inst->looks = 0;
     inst->progress_ms = 0;
     inst->pub.retry_at_ms = inst->pub.ready_in_ms = 0;
     inst->pub.last_probe_wall_ms = 0;
-    inst->pub.adopted = false;
+    inst->pub.adopted = inst->pub.sleeping = false;
+}
+
+/* A remote endpoint runs already, if it does. Its connections outlive a time in which its probes
+ * fail: what is under way may end well. */
+static void start_remote(struct inst *inst)
+{
+    inst->spawned_ms = now(inst);
+    if (!inst->upstream) {
+        inst_open_upstream(inst);
+    }
+    timer_start(&inst->timer, 0);
 }
 
 /* In STARTING: commits the intent; the rest follows in inst_committed. */
@@ -183,17 +188,23 @@ static void start(struct inst *inst)
 {
     struct error err = { 0 };
 
-    reset_start(inst);
-    if (prepare(inst, &err) < 0) {
-        inst_fail(inst, FAILURE_COMMAND, "%s", err.text);
-        return;
-    }
-    if (check_port(inst, &err) < 0) {
+    take_definition(inst);
+    if (inst_choose_port(inst, &err) < 0) {
+        reset_start(inst);
         inst_fail(inst, FAILURE_SPAWN, "%s", err.text);
         return;
     }
-    inst->committing = inst->has_row = true;
-    inst_store(inst, ROW_INTENT, NULL);
+    reset_start(inst);
+    if (prepare(inst, &err) < 0) {
+        inst_fail(inst, FAILURE_COMMAND, "%s", err.text);
+    } else if (inst->pub.remote) {
+        start_remote(inst);
+    } else if (inst_check_port(inst, &err) < 0) {
+        inst_fail(inst, FAILURE_SPAWN, "%s", err.text);
+    } else {
+        inst->committing = inst->has_row = true;
+        inst_store(inst, ROW_INTENT, NULL);
+    }
 }
 
 static void finish_gone(struct inst *inst);
@@ -251,6 +262,16 @@ void inst_begin_adopted(struct inst *inst)
     timer_start(&inst->timer, 0);
 }
 
+/* It is ready, unless a listener changed that. */
+static void watch(struct inst *inst)
+{
+    if (inst->pub.state == INSTANCE_READY) {
+        inst_ask_info(inst);
+        inst_plan_health(inst);
+        inst_watch_progress(inst);
+    }
+}
+
 void inst_ready(struct inst *inst)
 {
     const char *model[] = { inst->model_name };
@@ -261,13 +282,21 @@ void inst_ready(struct inst *inst)
     inst->probes = 0;
     if (!inst->pub.adopted) {
         inst->pub.ready_in_ms = MAX_OF(now(inst) - inst->spawned_ms, 1);
+    }
+    if (!inst->pub.adopted && !inst->pub.remote) {
         metric_observe(metrics_cell(e->metrics, &engines_metrics[METRIC_LOAD_SECONDS], model),
                        (double)inst->pub.ready_in_ms / 1000);
     }
     set_state(inst, INSTANCE_READY, inst->pub.adopted ? "adopted" : NULL);
-    if (inst->pub.state == INSTANCE_READY) {
-        inst_plan_health(inst);
-    }
+    engines_reconcile_soon(e); /* a rolling update may go on */
+    watch(inst);
+}
+
+void inst_tell_slots(struct inst *inst)
+{
+    log_info("engines", inst->log_name, "slots as the engine tells",
+             kv_int("slots", inst->pub.slots));
+    tell(inst, INSTANCE_READY, false);
 }
 
 /* ---- ending */
@@ -302,7 +331,8 @@ static bool is_in_vain(enum failure f)
 }
 
 /* min(initial_delay × factor^(attempts - 1), max_delay). The first failure of one that was ready is
- * retried at once: people wait for it, and it has shown that it can run. */
+ * retried at once: people wait for it, and it has shown that it can run. A remote endpoint is asked
+ * for ever, and so never in a hurry. */
 static uint64_t retry_delay_ms(const struct inst *inst, const struct retry_policy *policy)
 {
     double delay_s = policy->initial_delay_s;
@@ -316,7 +346,15 @@ static uint64_t retry_delay_ms(const struct inst *inst, const struct retry_polic
     for (unsigned i = 1; i < inst->attempts && delay_s < policy->max_delay_s; i++) {
         delay_s *= policy->backoff_factor;
     }
-    return (uint64_t)(MIN_OF(delay_s, policy->max_delay_s) * 1000);
+    delay_s = MIN_OF(delay_s, policy->max_delay_s);
+    return (uint64_t)(MAX_OF(delay_s, inst->pub.remote ? 1.0 : 0.0) * 1000);
+}
+
+/* A remote endpoint comes back by itself, however long that takes. */
+static bool is_last_attempt(const struct inst *inst, const struct retry_policy *policy)
+{
+    return !inst->pub.remote && inst->attempts > 0 &&
+           inst->attempts >= (unsigned)MAX_OF(policy->max_attempts, 1);
 }
 
 static void give_up(struct inst *inst)
@@ -336,8 +374,7 @@ static void judge(struct inst *inst)
     uint64_t delay_ms;
 
     inst->pub.process = (struct process_id){ 0 };
-    if (!policy || !policy->enabled || is_in_vain(inst->failure) ||
-        (inst->attempts > 0 && inst->attempts >= (unsigned)MAX_OF(policy->max_attempts, 1))) {
+    if (!policy || !policy->enabled || is_in_vain(inst->failure) || is_last_attempt(inst, policy)) {
         give_up(inst);
         return;
     }
@@ -412,6 +449,7 @@ void inst_fail(struct inst *inst, enum failure failure, const char *fmt, ...)
     note_failure(inst, failure, text);
     timer_stop(&inst->timer);
     timer_stop(&inst->deadline);
+    timer_stop(&inst->stall);
     inst_probe_stop(inst);
     if (!inst->process) {
         judge(inst);
@@ -429,23 +467,14 @@ static enum failure describe_end(const struct process_exit *how, char *out, size
         return FAILURE_UNKNOWN;
     }
     if (how->signal) {
-        snprintf(out, size, "was killed by signal %d (%s)", how->signal, strsignal(how->signal));
+        const char *name = sigabbrev_np(how->signal);
+
+        snprintf(out, size, "was killed by signal %d (SIG%s%s)", how->signal, name ? name : "?",
+                 how->signal == SIGKILL ? ", perhaps by the kernel's OOM killer" : "");
         return FAILURE_SIGNAL;
     }
     snprintf(out, size, "exited with code %d", how->code);
     return how->code == 126 || how->code == 127 ? FAILURE_EXEC : FAILURE_EXIT;
-}
-
-/* What an engine wrote may be anything; what we tell is one line of UTF-8. */
-static void make_presentable(char *text)
-{
-    bool utf8 = is_valid_utf8(text, strlen(text));
-
-    for (unsigned char *p = (unsigned char *)text; *p; p++) {
-        if (*p < ' ' || *p == 0x7f || (*p > 0x7f && !utf8)) {
-            *p = '?';
-        }
-    }
 }
 
 /* "the engine exited with code 1 while loading: error loading model …" */
@@ -456,7 +485,7 @@ static char *describe_crash(const struct inst *inst, const char *end)
     size_t len = 0;
 
     tail = engine_log_tail(inst->pub.log_path, inst->log_start, LAST_WORDS_TAIL, &len);
-    if (tail) {
+    if (tail && inst->driver->last_words) {
         words = inst->driver->last_words((struct span){ tail, len });
     }
     if (words) {
@@ -496,6 +525,10 @@ void inst_process_ended(struct inst *inst, const struct process_exit *how)
 /* Cuts what still runs: an engine that is asked to end while a client stays connected does not. */
 static void terminate(struct inst *inst, const char *why)
 {
+    if (inst->pub.remote) {
+        finish_gone(inst);
+        return;
+    }
     set_state(inst, INSTANCE_STOPPING, why);
     inst_close_upstream(inst);
     timer_start(&inst->timer, config_duration_ms(inst->engines->config, "engines.stop_grace"));
@@ -544,9 +577,7 @@ bool inst_stay(struct inst *inst)
     inst->leaving = false;
     timer_stop(&inst->timer);
     set_state(inst, INSTANCE_READY, "is wanted again");
-    if (inst->pub.state == INSTANCE_READY) {
-        inst_plan_health(inst);
-    }
+    watch(inst);
     return true;
 }
 
@@ -610,7 +641,9 @@ void inst_on_timer(void *arg)
         kill_all(inst);
         break;
     default:
-        inst_close_upstream(inst);
+        if (!inst->pub.remote) {
+            inst_close_upstream(inst);
+        }
         start_again(inst, inst->pub.retry_at_ms ? "retry" : "asked to");
         break;
     }
@@ -619,9 +652,10 @@ void inst_on_timer(void *arg)
 void inst_on_deadline(void *arg)
 {
     struct inst *inst = arg;
+    _cleanup_(freep) char *line = engine_log_last_line(inst->pub.log_path, inst->log_start);
+    uint64_t limit_ms = config_duration_ms(inst->engines->config, "engines.start_timeout");
 
-    inst_fail(
-        inst, FAILURE_START_TIMEOUT, "not ready after %llu s",
-        (unsigned long long)(config_duration_ms(inst->engines->config, "engines.start_timeout") /
-                             1000));
+    inst_fail(inst, FAILURE_START_TIMEOUT, "not ready after %llu s%s%s",
+              (unsigned long long)(limit_ms / 1000), line ? "; it last wrote: " : "",
+              line ? line : "");
 }

@@ -3,7 +3,8 @@
  * Asking the engine. Ready: the probe path answers 200, asked quickly at first (tiny models load in
  * 70 ms), then four times a second. Alive: the same path at the model's own pace; a failed probe
  * counts only while nothing else tells that the engine works, because an engine under load may
- * answer a stream's tokens well and a probe late.
+ * answer a stream's tokens well and a probe late. A remote endpoint is asked once to be ready; when
+ * that fails it is asked again as its model's retry_policy says.
  */
 #include "engines/engines_int.h"
 
@@ -18,53 +19,201 @@ enum {
     MAX_ANSWER = 1 << 20
 };
 
-const char *inst_probe_path(const struct inst *inst)
+static const struct health_check *health_check(const struct inst *inst)
 {
     const struct model *model = inst_model(inst);
-    const char *own = model ? model->config->health_check.endpoint : NULL;
 
-    return own && *own == '/' ? own : inst->driver->probe_path;
+    return model ? &model->config->health_check : NULL;
 }
 
-void inst_probe_stop(struct inst *inst)
+static uint64_t health_limit_ms(const struct inst *inst)
 {
-    if (inst->fetch) {
-        http_fetch_cancel(TAKE_PTR(inst->fetch));
+    const struct health_check *hc = health_check(inst);
+
+    return (uint64_t)(hc ? MAX_OF(hc->timeout_s, 1) : 10) * 1000;
+}
+
+/* ---- one probe */
+
+struct probe {
+    struct list node;
+    bool remote;
+    struct http_fetch *fetch;             /* either this one … */
+    struct stream_connecting *connecting; /* … or this one, with its limit */
+    struct timer limit;
+    http_fetch_fn done;
+    void *owner;
+};
+
+static void free_probe(struct probe *p)
+{
+    list_remove(&p->node);
+    timer_stop(&p->limit);
+    free(p);
+}
+
+static void finish(struct probe *p, int status, struct span body, const struct error *err)
+{
+    http_fetch_fn done = p->done;
+    void *owner = p->owner;
+
+    free_probe(p);
+    done(owner, err ? err->code : 0, status, body, err);
+}
+
+static void fail(struct probe *p, int code, int status, struct span body, const char *why)
+{
+    struct error err = { 0 };
+
+    error_set(&err, code, "%s", why);
+    finish(p, status, body, &err);
+}
+
+/* What a remote endpoint says of a path that it does not have is an answer all the same. */
+static bool is_good(const struct probe *p, int status)
+{
+    return status == 200 || (p->remote && status < 500 && status != 401 && status != 403);
+}
+
+static void on_answer(void *owner, int result, int status, struct span body,
+                      const struct error *err)
+{
+    struct probe *p = owner;
+    char why[96];
+
+    p->fetch = NULL;
+    if (result < 0) {
+        finish(p, 0, (struct span){ 0 }, err);
+    } else if (is_good(p, status)) {
+        finish(p, status, body, NULL);
+    } else {
+        snprintf(why, sizeof(why), "it answered with status %d%s", status,
+                 status == 401 || status == 403 ? ": it does not accept the key" : "");
+        fail(p, -EPROTO, status, body, why);
     }
 }
 
-static void ask(struct inst *inst, const char *path, uint64_t limit_ms, http_fetch_fn done)
+static void on_connected(void *owner, struct stream *s, const struct error *err)
+{
+    struct probe *p = owner;
+
+    p->connecting = NULL;
+    if (s) {
+        stream_close(s);
+        finish(p, 200, (struct span){ 0 }, NULL);
+    } else {
+        finish(p, 0, (struct span){ 0 }, err);
+    }
+}
+
+static void on_limit(void *arg)
+{
+    struct probe *p = arg;
+
+    stream_connect_cancel(TAKE_PTR(p->connecting));
+    fail(p, -ETIMEDOUT, 0, (struct span){ 0 }, "it cannot be connected to in time");
+}
+
+/* The model's own path is the engine's; the driver's may lie elsewhere at a remote endpoint. NULL:
+ * there is none. */
+static const char *probe_path(const struct inst *inst, char out[ENGINE_PATH_MAX])
+{
+    const struct health_check *hc = health_check(inst);
+    const struct engine_route route = { .base_path = inst->command.base_path };
+
+    if (hc && hc->endpoint && *hc->endpoint == '/') {
+        return hc->endpoint;
+    }
+    if (!inst->driver->probe_path ||
+        engine_route_path(&route, span_of(inst->driver->probe_path), out) < 0) {
+        return NULL;
+    }
+    return out;
+}
+
+static struct http_fetch *ask(struct inst *inst, const char *path, uint64_t limit_ms,
+                              http_fetch_fn done, void *owner)
 {
     struct http_call_request request = {
         .method = "GET",
         .path = path,
+        .headers = inst->command.headers,
         .head_timeout_ms = limit_ms,
         .idle_timeout_ms = limit_ms,
     };
 
-    assert(!inst->fetch);
-    inst->fetch = http_fetch_start(inst->upstream, &request, MAX_ANSWER, done, inst);
+    return http_fetch_start(inst->upstream, &request, MAX_ANSWER, done, owner);
 }
 
-static void on_info(void *owner, int result, int status, struct span body, const struct error *err)
+struct probe *probe_start(struct inst *inst, uint64_t limit_ms, http_fetch_fn done, void *owner)
 {
-    struct inst *inst = owner;
-    unsigned slots = inst->pub.slots;
+    struct engines *e = inst->engines;
+    struct probe *p = xcalloc(1, sizeof(*p));
+    char buffer[ENGINE_PATH_MAX];
+    const char *path = probe_path(inst, buffer);
 
-    inst->fetch = NULL;
-    if (result < 0 || status != 200) {
-        return; /* the slots of the command line stand */
+    p->remote = inst->pub.remote;
+    p->done = done;
+    p->owner = owner;
+    list_append(&e->probes, &p->node);
+    timer_init(&p->limit, e->world, "engines.probe", on_limit, p);
+    if (path) {
+        p->fetch = ask(inst, path, limit_ms, on_answer, p);
+    } else {
+        p->connecting = stream_connect(e->world, &inst->pub.address, on_connected, p);
+        timer_start(&p->limit, limit_ms);
     }
-    inst->driver->read_info(body, &slots);
-    if (slots != inst->pub.slots) {
-        log_info("engines", inst->log_name, "slots as the engine tells", kv_int("slots", slots));
-        inst->pub.slots = slots;
+    return p;
+}
+
+void probe_cancel(struct probe *p)
+{
+    if (p->fetch) {
+        http_fetch_cancel(p->fetch);
+    }
+    if (p->connecting) {
+        stream_connect_cancel(p->connecting);
+    }
+    free_probe(p);
+}
+
+/* Those with a fetch end with their upstream. */
+void probes_finish(struct engines *e)
+{
+    struct probe *p, *tmp;
+
+    list_for_each_safe (p, tmp, &e->probes, node) {
+        if (p->connecting) {
+            stream_connect_cancel(TAKE_PTR(p->connecting));
+            fail(p, -ECANCELED, 0, (struct span){ 0 }, "berth ends");
+        }
     }
 }
+
+void inst_probe_stop(struct inst *inst)
+{
+    if (inst->probe) {
+        probe_cancel(TAKE_PTR(inst->probe));
+    }
+    if (inst->fetch) {
+        http_fetch_cancel(TAKE_PTR(inst->fetch));
+    }
+    if (inst->question) {
+        http_fetch_cancel(TAKE_PTR(inst->question));
+    }
+}
+
+/* ---- ready? */
 
 static uint64_t next_wait(unsigned tries)
 {
     return tries > 4 ? LONGEST_WAIT_MS : MIN_OF((uint64_t)FIRST_WAIT_MS << tries, LONGEST_WAIT_MS);
+}
+
+static void note_good(struct inst *inst)
+{
+    inst->pub.last_probe_wall_ms = world_wall_ms(inst->engines->world);
+    inst->probes = 0;
 }
 
 static void on_ready_probe(void *owner, int result, int status, struct span body,
@@ -72,29 +221,61 @@ static void on_ready_probe(void *owner, int result, int status, struct span body
 {
     struct inst *inst = owner;
 
-    inst->fetch = NULL;
-    if (result == 0 && status == 200) {
-        inst->pub.last_probe_wall_ms = world_wall_ms(inst->engines->world);
+    inst->probe = NULL;
+    if (result == 0) {
+        note_good(inst);
         inst_ready(inst);
-        return;
+    } else if (inst->pub.remote) {
+        inst_fail(inst, FAILURE_UNREACHABLE, "the endpoint is not ready: %s", err->text);
+    } else {
+        timer_start(&inst->timer, next_wait(inst->probes++));
     }
-    timer_start(&inst->timer, next_wait(inst->probes++));
 }
 
 void inst_probe_ready(struct inst *inst)
 {
-    ask(inst, inst_probe_path(inst), READY_PROBE_LIMIT_MS, on_ready_probe);
+    uint64_t limit_ms = inst->pub.remote ? health_limit_ms(inst) : READY_PROBE_LIMIT_MS;
+
+    assert(!inst->probe);
+    inst->probe = probe_start(inst, limit_ms, on_ready_probe, inst);
 }
+
+/* ---- what it tells of itself */
+
+static void on_info(void *owner, int result, int status, struct span body, const struct error *err)
+{
+    struct inst *inst = owner;
+    struct instance *pub = &inst->pub;
+    struct engine_info info = { pub->slots, pub->sleeping };
+
+    inst->fetch = NULL;
+    if (result < 0 || status != 200) {
+        return; /* what is known stands */
+    }
+    inst->driver->read_info(body, &info);
+    pub->sleeping = info.sleeping;
+    if (info.slots != pub->slots) {
+        pub->slots = info.slots;
+        if (!inst->command.weight) {
+            pub->weight = MAX_OF(info.slots, 1U);
+        }
+        inst_tell_slots(inst);
+    }
+}
+
+void inst_ask_info(struct inst *inst)
+{
+    if (inst->driver->info_path && !inst->fetch) {
+        inst->fetch = ask(inst, inst->driver->info_path, READY_PROBE_LIMIT_MS, on_info, inst);
+    }
+}
+
+/* ---- alive? */
 
 void inst_plan_health(struct inst *inst)
 {
-    const struct model *model = inst_model(inst);
-    const struct health_check *hc = model ? &model->config->health_check : NULL;
+    const struct health_check *hc = health_check(inst);
 
-    if (inst->driver->info_path && !inst->info_asked && !inst->fetch) {
-        inst->info_asked = true;
-        ask(inst, inst->driver->info_path, READY_PROBE_LIMIT_MS, on_info);
-    }
     if (hc && hc->enabled) {
         timer_start(&inst->timer, (uint64_t)MAX_OF(hc->interval_s, 1) * 1000);
     }
@@ -110,8 +291,8 @@ static bool has_worked(const struct inst *inst, const struct health_check *hc)
 
 static void judge_failed_probe(struct inst *inst, const char *why)
 {
-    const struct model *model = inst_model(inst);
-    const struct health_check *hc = model ? &model->config->health_check : NULL;
+    const struct health_check *hc = health_check(inst);
+    bool remote = inst->pub.remote;
 
     if (!hc || has_worked(inst, hc)) {
         inst->probes = 0;
@@ -121,8 +302,9 @@ static void judge_failed_probe(struct inst *inst, const char *why)
     log_warn("engines", inst->log_name, "health probe failed", kv_str("reason", why),
              kv_int("in_a_row", inst->probes));
     if (inst->probes >= (unsigned)MAX_OF(hc->max_failures, 1)) {
-        inst_fail(inst, FAILURE_HUNG, "hung: %u health probes in a row failed (%s)", inst->probes,
-                  why);
+        inst_fail(inst, remote ? FAILURE_UNREACHABLE : FAILURE_HUNG,
+                  "%s: %u health probes in a row failed (%s)", remote ? "unreachable" : "hung",
+                  inst->probes, why);
     }
 }
 
@@ -130,17 +312,14 @@ static void on_health_probe(void *owner, int result, int status, struct span bod
                             const struct error *err)
 {
     struct inst *inst = owner;
-    char why[64];
 
-    inst->fetch = NULL;
-    if (result == 0 && status == 200) {
-        inst->pub.last_probe_wall_ms = world_wall_ms(inst->engines->world);
-        inst->probes = 0;
-        inst_plan_health(inst);
-        return;
+    inst->probe = NULL;
+    if (result == 0) {
+        note_good(inst);
+        inst_ask_info(inst);
+    } else {
+        judge_failed_probe(inst, err->text);
     }
-    snprintf(why, sizeof(why), "it answered with status %d", status);
-    judge_failed_probe(inst, result < 0 ? err->text : why);
     if (inst->pub.state == INSTANCE_READY) {
         inst_plan_health(inst);
     }
@@ -148,12 +327,6 @@ static void on_health_probe(void *owner, int result, int status, struct span bod
 
 void inst_probe_health(struct inst *inst)
 {
-    const struct model *model = inst_model(inst);
-    int timeout_s = model ? model->config->health_check.timeout_s : 10;
-
-    if (inst->fetch) {
-        inst_plan_health(inst); /* the question about itself still waits for its answer */
-        return;
-    }
-    ask(inst, inst_probe_path(inst), (uint64_t)MAX_OF(timeout_s, 1) * 1000, on_health_probe);
+    assert(!inst->probe);
+    inst->probe = probe_start(inst, health_limit_ms(inst), on_health_probe, inst);
 }

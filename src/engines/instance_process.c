@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The processes of an instance: all that carry its mark. One of them, the leader, is the one that
- * we started (or found) and watch; an engine's workers may outlive it, so "none is left" is always
- * answered by looking at every process.
+ * What an instance runs, and its processes: all that carry its mark. One of them, the leader, is
+ * the one that we started (or found) and watch; an engine's workers may outlive it, so "none is
+ * left" is always answered by looking at every process.
  */
 #include "engines/engines_int.h"
 
@@ -12,6 +12,8 @@
 
 #include "base/mem.h"
 #include "engines/words.h"
+
+enum { PORT_TRIES = 16 };
 
 /* Text of a line-oriented hash: FNV-1a, 64 bit. It tells specs apart that nobody made to collide.
  */
@@ -27,7 +29,7 @@ static void hash_command(const struct engine_command *c, char out[SPEC_HASH_SIZE
 {
     uint64_t h = 0xcbf29ce484222325u;
 
-    for (char **w = c->argv; *w; w++) {
+    for (char **w = c->argv; w && *w; w++) {
         h = hash_text(h, *w);
     }
     for (char **w = c->env; w && *w; w++) {
@@ -36,10 +38,16 @@ static void hash_command(const struct engine_command *c, char out[SPEC_HASH_SIZE
     snprintf(out, SPEC_HASH_SIZE, "%016llx", (unsigned long long)h);
 }
 
-int inst_command(struct engines *e, const struct model *model, const char *uuid,
+int inst_command(struct engines *e, const struct model *model, const struct inst_place *place,
                  struct engine_command *ret, char ret_hash[SPEC_HASH_SIZE], struct error *reterr)
 {
     const struct engine_driver *driver = driver_find(model->config->framework);
+    struct engine_context context = {
+        .config = e->config,
+        .model = model->config,
+        .replica = place->replica,
+        .port = place->port,
+    };
     char socket_path[96];
     int r;
 
@@ -50,17 +58,145 @@ int inst_command(struct engines *e, const struct model *model, const char *uuid,
         return error_set(reterr, -EINVAL, "unknown framework '%s' (known: %s)",
                          model->config->framework, names);
     }
-    snprintf(socket_path, sizeof(socket_path), "instances/%s/engine.sock", uuid);
-    r = driver->command(&(struct engine_context){ .config = e->config,
-                                                  .model = model->config,
-                                                  .socket_path = socket_path },
-                        ret, reterr);
+    snprintf(socket_path, sizeof(socket_path), "instances/%s/engine.sock", place->uuid);
+    context.socket_path = socket_path;
+    r = driver->command(&context, ret, reterr);
     if (r < 0) {
         return r;
     }
     hash_command(ret, ret_hash);
     return 0;
 }
+
+void inst_take_command(struct inst *inst, struct engine_command *command)
+{
+    struct instance *pub = &inst->pub;
+
+    engine_command_finish(&inst->command);
+    inst->command = *command;
+    *command = (struct engine_command){ 0 };
+    pub->address = inst->command.address;
+    pub->remote = !inst->command.argv;
+    pub->slots = inst->command.slots;
+    pub->weight = inst->command.weight ? inst->command.weight : MAX_OF(pub->slots, 1U);
+    pub->log_path[0] = '\0';
+    if (!pub->remote) {
+        snprintf(pub->log_path, sizeof(pub->log_path), "instances/%s/engine.log", pub->uuid);
+    }
+}
+
+static bool lists_equal(char *const *a, char *const *b)
+{
+    if (!a || !b) {
+        return (!a || !*a) && (!b || !*b);
+    }
+    while (*a && *b && str_eq(*a, *b)) {
+        a++;
+        b++;
+    }
+    return !*a && !*b;
+}
+
+static bool commands_equal(const struct engine_command *a, const struct engine_command *b)
+{
+    char where_a[ADDRESS_TEXT_SIZE], where_b[ADDRESS_TEXT_SIZE];
+
+    address_format(&a->address, where_a);
+    address_format(&b->address, where_b);
+    return !a->argv == !b->argv && lists_equal(a->argv, b->argv) && lists_equal(a->env, b->env) &&
+           a->slots == b->slots && a->weight == b->weight && str_eq(where_a, where_b) &&
+           str_eq_opt(a->base_path, b->base_path) && str_eq_opt(a->headers, b->headers) &&
+           str_eq_opt(a->model, b->model);
+}
+
+bool inst_matches(const struct inst *inst, const struct model *model)
+{
+    struct inst_place place = { inst->pub.uuid, inst->pub.replica, inst->port };
+    struct engine_command now = { 0 };
+    char hash[SPEC_HASH_SIZE];
+    struct error err = { 0 };
+    bool same;
+
+    if (driver_find(model->config->framework) != inst->driver ||
+        inst_command(inst->engines, model, &place, &now, hash, &err) < 0) {
+        return false;
+    }
+    same = commands_equal(&inst->command, &now);
+    engine_command_finish(&now);
+    return same;
+}
+
+/* ---- ports */
+
+static void refuse_stream(void *owner, struct stream *s)
+{
+    stream_close(s);
+}
+
+static int try_listen(struct engines *e, const struct address *where, struct address *ret_bound,
+                      struct error *reterr)
+{
+    struct stream_listener *listener;
+    int r;
+
+    r = stream_listen(e->world, where, refuse_stream, NULL, &listener, ret_bound, reterr);
+    if (r < 0) {
+        return r;
+    }
+    stream_listener_close(listener);
+    return 0;
+}
+
+/* A port may be somebody else's: better said now than read from the engine's log. */
+int inst_check_port(const struct inst *inst, struct error *reterr)
+{
+    if (inst->command.address.is_unix || inst->pub.remote) {
+        return 0;
+    }
+    return try_listen(inst->engines, &inst->command.address, NULL, reterr);
+}
+
+/* An engine that starts does not listen on its port yet. */
+static bool is_promised(const struct inst *self, uint16_t port)
+{
+    const struct inst *inst;
+
+    list_for_each (inst, &self->engines->instances, node) {
+        if (inst != self && inst->port == port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int inst_choose_port(struct inst *inst, struct error *reterr)
+{
+    struct address where = { .host = "127.0.0.1", .port = inst->port };
+    struct address bound = { 0 };
+    struct error taken = { 0 };
+
+    if (!inst->driver || !inst->driver->needs_port) {
+        return 0;
+    }
+    if (inst->port && inst->was_ready && try_listen(inst->engines, &where, NULL, &taken) >= 0) {
+        return 0;
+    }
+    where.port = 0;
+    for (int i = 0; i < PORT_TRIES; i++) {
+        int r = try_listen(inst->engines, &where, &bound, reterr);
+
+        if (r < 0) {
+            return r;
+        }
+        if (!is_promised(inst, bound.port)) {
+            inst->port = bound.port;
+            return 0;
+        }
+    }
+    return error_set(reterr, -EADDRINUSE, "no port of 127.0.0.1 is free");
+}
+
+/* ---- the environment */
 
 bool marker_uuid(const struct engines *e, const char *value, char ret_uuid[UUID_SIZE])
 {

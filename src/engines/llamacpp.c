@@ -9,58 +9,55 @@
  *   - --threads-http lies above what we send at once, or probes would wait behind requests;
  *   - threads are half of the cores (engines.threads): its threads spin, and two engines on the
  * same cores would crawl.
+ *
+ * Flags that changed their form between versions (--mlock and --no-mmap became --load-mode,
+ * --flash-attn got a value, --no-webui became --no-ui) are not flags here: they are said by
+ * environment variables, in the words of every version. Each version reads the names that it knows
+ * and takes no notice of the others, so nobody has to find out which one it is before the start,
+ * and the command of an engine that lives does not depend on what was found out. A flag on the
+ * command line goes before them.
  */
 #include "engines/engine_driver.h"
 
 #include <sched.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/mem.h"
+#include "engines/devices.h"
+#include "engines/last_words.h"
+#include "engines/parameters.h"
 #include "engines/words.h"
 
 enum { DEFAULT_CTX_SIZE = 2048, CTX_SIZE_WORTH_A_WARNING = 32768, HTTP_THREADS_ABOVE_SLOTS = 8 };
 
-enum parameter_kind {
-    PARAMETER_INT,
-    PARAMETER_NUMBER,
-    PARAMETER_BOOL, /* the flag alone, when true */
-    PARAMETER_TEXT,
-    PARAMETER_OBJECT,
-};
-
-/* A parameter of ModelConfig.parameters. Without a flag: it is known and used elsewhere. */
-struct parameter {
-    const char *name;
-    enum parameter_kind kind;
-    const char *flag;
-    int64_t min, max; /* of ints; both 0: any */
-};
-
 // clang-format off
-static const struct parameter parameters[] = {
+static const struct parameter rows[] = {
     { "ctx_size",       PARAMETER_INT,    NULL,               1, INT32_MAX },
-    { "parallel",       PARAMETER_INT,    NULL,               1, 65536 },
-    { "port",           PARAMETER_INT,    NULL,               1024, 65535 },
-    { "host",           PARAMETER_TEXT,   NULL,               0, 0 },
     { "binary",         PARAMETER_TEXT,   NULL,               0, 0 },
-    { "env",            PARAMETER_OBJECT, NULL,               0, 0 },
-    { "gpu_vendor",     PARAMETER_TEXT,   NULL,               0, 0 },
     { "threads",        PARAMETER_INT,    NULL,               1, 4096 },
     { "mlock",          PARAMETER_BOOL,   NULL,               0, 0 },
     { "no_mmap",        PARAMETER_BOOL,   NULL,               0, 0 },
+    { "flash_attn",     PARAMETER_OWN,    NULL,               0, 0 },
     { "kv_unified",     PARAMETER_BOOL,   NULL,               0, 0 },
+    { "threads_batch",  PARAMETER_INT,    "--threads-batch",  1, 4096 },
     { "batch_size",     PARAMETER_INT,    "--batch-size",     1, INT32_MAX },
     { "ubatch_size",    PARAMETER_INT,    "--ubatch-size",    1, INT32_MAX },
     { "n_gpu_layers",   PARAMETER_INT,    "--n-gpu-layers",   0, INT32_MAX },
+    { "split_mode",     PARAMETER_TEXT,   "--split-mode",     0, 0 },
+    { "tensor_split",   PARAMETER_TEXT,   "--tensor-split",   0, 0 },
+    { "main_gpu",       PARAMETER_INT,    "--main-gpu",       0, INT32_MAX },
     { "verbose",        PARAMETER_BOOL,   "--verbose",        0, 0 },
     { "embeddings",     PARAMETER_BOOL,   "--embeddings",     0, 0 },
     { "reranking",      PARAMETER_BOOL,   "--reranking",      0, 0 },
     { "pooling",        PARAMETER_TEXT,   "--pooling",        0, 0 },
+    { "mmproj",         PARAMETER_TEXT,   "--mmproj",         0, 0 },
     { "cache_type_k",   PARAMETER_TEXT,   "--cache-type-k",   0, 0 },
     { "cache_type_v",   PARAMETER_TEXT,   "--cache-type-v",   0, 0 },
+    { "rope_freq_base", PARAMETER_NUMBER, "--rope-freq-base", 0, 0 },
+    { "rope_freq_scale", PARAMETER_NUMBER, "--rope-freq-scale", 0, 0 },
     { "chat_template",  PARAMETER_TEXT,   "--chat-template",  0, 0 },
+    { "jinja",          PARAMETER_BOOL,   "--jinja",          0, 0 },
+    { "reasoning_format", PARAMETER_TEXT, "--reasoning-format", 0, 0 },
     { "temp",           PARAMETER_NUMBER, "--temp",           0, 0 },
     { "temperature",    PARAMETER_NUMBER, "--temp",           0, 0 },
     { "top_p",          PARAMETER_NUMBER, "--top-p",          0, 0 },
@@ -68,182 +65,23 @@ static const struct parameter parameters[] = {
     { "top_k",          PARAMETER_INT,    "--top-k",          0, INT32_MAX },
     { "repeat_penalty", PARAMETER_NUMBER, "--repeat-penalty", 0, 0 },
     { "seed",           PARAMETER_INT,    "--seed",           -1, UINT32_MAX },
-    /* of the memory estimate */
-    { "model_size_gb",  PARAMETER_NUMBER, NULL,               0, 0 },
-    { "precision",      PARAMETER_TEXT,   NULL,               0, 0 },
-    { "quantization",   PARAMETER_TEXT,   NULL,               0, 0 },
-    { "context_length", PARAMETER_INT,    NULL,               1, INT32_MAX },
-    { "max_batch_size", PARAMETER_INT,    NULL,               1, INT32_MAX },
+    { "sleep_idle_seconds", PARAMETER_INT, "--sleep-idle-seconds", -1, INT32_MAX },
 };
 // clang-format on
 
-/* flash_attn is true, false, "on", "off" or "auto": a kind of its own. */
+/* flash_attn is true, false, "on", "off" or "auto"; as its variable has it. */
 static const char *flash_attn_word(const json_t *value)
 {
+    static const char *const words[][2] = { { "on", "1" }, { "off", "0" }, { "auto", "auto" } };
     const char *text = json_string_value(value);
 
     if (json_is_boolean(value)) {
-        return json_is_true(value) ? "on" : "off";
+        return json_is_true(value) ? "1" : "0";
     }
-    return text && (str_eq(text, "on") || str_eq(text, "off") || str_eq(text, "auto")) ? text
-                                                                                       : NULL;
-}
-
-static const json_t *get(const struct model_config *model, const char *name)
-{
-    const json_t *value = json_object_get(model->parameters, name);
-
-    return json_is_null(value) ? NULL : value;
-}
-
-static int64_t get_int(const struct model_config *model, const char *name, int64_t otherwise)
-{
-    const json_t *value = get(model, name);
-
-    return json_is_integer(value) ? json_integer_value(value) : otherwise;
-}
-
-static const char *get_text(const struct model_config *model, const char *name)
-{
-    return json_string_value(get(model, name));
-}
-
-static bool get_bool(const struct model_config *model, const char *name, bool otherwise)
-{
-    const json_t *value = get(model, name);
-
-    return json_is_boolean(value) ? json_is_true(value) : otherwise;
-}
-
-/* ---- validation */
-
-static const struct parameter *find_parameter(const char *name)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(parameters); i++) {
-        if (str_eq(parameters[i].name, name)) {
-            return &parameters[i];
+    for (size_t i = 0; text && i < ARRAY_SIZE(words); i++) {
+        if (str_eq(text, words[i][0])) {
+            return words[i][1];
         }
-    }
-    return NULL;
-}
-
-static bool is_of_kind(const json_t *value, enum parameter_kind kind)
-{
-    switch (kind) {
-    case PARAMETER_INT:
-        return json_is_integer(value);
-    case PARAMETER_NUMBER:
-        return json_is_number(value);
-    case PARAMETER_BOOL:
-        return json_is_boolean(value);
-    case PARAMETER_TEXT:
-        return json_is_string(value) && *json_string_value(value);
-    default:
-        return json_is_object(value);
-    }
-}
-
-static void check_range(const struct parameter *p, int64_t value, struct validation *v)
-{
-    if ((p->min || p->max) && (value < p->min || value > p->max)) {
-        if (p->max == INT32_MAX) {
-            validation_error(v, "parameters.%s must be %s", p->name,
-                             p->min ? "greater than 0" : "0 or greater");
-        } else {
-            validation_error(v, "parameters.%s must be between %lld and %lld", p->name,
-                             (long long)p->min, (long long)p->max);
-        }
-    }
-}
-
-static void check_parameter(const char *name, const json_t *value, struct validation *v)
-{
-    static const char *const kinds[] = { "an integer", "a number", "true or false", "a text",
-                                         "an object" };
-    const struct parameter *p = find_parameter(name);
-
-    if (json_is_null(value)) {
-        return;
-    }
-    if (str_eq(name, "flash_attn")) {
-        if (!flash_attn_word(value)) {
-            validation_error(v, "parameters.flash_attn must be true, false, on, off or auto");
-        }
-    } else if (!p) {
-        validation_warn(v, "parameters.%s is not known and has no effect", name);
-    } else if (!is_of_kind(value, p->kind)) {
-        validation_error(v, "parameters.%s must be %s", name, kinds[p->kind]);
-    } else if (p->kind == PARAMETER_INT) {
-        check_range(p, json_integer_value(value), v);
-    }
-}
-
-static void check_environment(const struct model_config *model, struct validation *v)
-{
-    const char *name;
-    json_t *value;
-
-    json_object_foreach(UNCONST(json_t *, get(model, "env")), name, value)
-    {
-        if (!*name || strchr(name, '=')) {
-            validation_error(v, "parameters.env: '%s' is no name of a variable", name);
-        } else if (!json_is_string(value)) {
-            validation_error(v, "parameters.env.%s must be a text", name);
-        } else if (str_starts(name, "BERTH_")) {
-            validation_error(v, "parameters.env.%s: names with BERTH_ are our own", name);
-        }
-    }
-}
-
-static int check_file(const char *path, struct error *reterr)
-{
-    struct stat st;
-
-    if (stat(path, &st) < 0) {
-        return error_set(reterr, -errno, "cannot read the model file %s: %s", path,
-                         strerror(errno));
-    }
-    if (!S_ISREG(st.st_mode)) {
-        return error_set(reterr, -EINVAL, "the model path %s is not a file", path);
-    }
-    if (access(path, R_OK) < 0) {
-        return error_set(reterr, -errno, "cannot read the model file %s: %s", path,
-                         strerror(errno));
-    }
-    return 0;
-}
-
-static bool is_program(const char *path)
-{
-    struct stat st;
-
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
-}
-
-static char *absolute(const char *path)
-{
-    _cleanup_(freep) char *cwd = NULL;
-
-    if (*path == '/') {
-        return xstrdup(path);
-    }
-    cwd = getcwd(NULL, 0);
-    return xasprintf("%s/%s", cwd ? cwd : ".", path);
-}
-
-static char *search_path(const char *name)
-{
-    const char *path = getenv("PATH");
-    struct span rest = span_of(path ? path : "/usr/local/bin:/usr/bin:/bin");
-
-    while (rest.p) {
-        struct span dir = span_cut(&rest, ':');
-        char *file = dir.n ? xasprintf("%.*s/%s", SPAN_ARG(dir), name) : NULL;
-
-        if (file && is_program(file)) {
-            return file;
-        }
-        free(file);
     }
     return NULL;
 }
@@ -252,18 +90,14 @@ static char *search_path(const char *name)
 static int find_binary(const struct config *config, const struct model_config *model, char **ret,
                        struct error *reterr)
 {
-    const char *name = get_text(model, "binary");
-    char *path;
+    const char *name = parameter_text(model, "binary");
 
     if (!name) {
         name = config_string(config, "engines.llama_server");
     }
-    path = strchr(name, '/') ? absolute(name) : search_path(name);
-    if (path && is_program(path)) {
-        *ret = path;
+    if (program_find(name, ret) == 0) {
         return 0;
     }
-    free(path);
     if (strchr(name, '/')) {
         return error_set(reterr, -ENOENT, "the llama.cpp server %s is not an executable file",
                          name);
@@ -274,45 +108,41 @@ static int find_binary(const struct config *config, const struct model_config *m
                      name);
 }
 
-static void check_rest(const struct config *config, const struct model_config *model,
-                       struct validation *v)
+static int check_files(const struct model_config *model, struct error *reterr)
 {
-    _cleanup_(freep) char *binary = NULL;
-    _cleanup_(str_list_freep) char **words = NULL;
-    struct error err = { 0 };
+    const char *mmproj = parameter_text(model, "mmproj");
+    int r = file_check("model file", model->model_path, reterr);
 
-    if (find_binary(config, model, &binary, &err) < 0) {
-        validation_error(v, "%s", err.text);
-    }
-    if (check_file(model->model_path, &err) < 0) {
-        validation_error(v, "%s", err.text);
-    }
-    if (model->additional_parameters &&
-        str_split_words(model->additional_parameters, &words, &err) < 0) {
-        validation_error(v, "additional_parameters: %s", err.text);
-    }
-    if (get_text(model, "host") && !get(model, "port")) {
-        validation_warn(v, "parameters.host has no effect without parameters.port: the engine "
-                           "listens on a unix socket");
-    }
+    return r == 0 && mmproj ? file_check("projector file", mmproj, reterr) : r;
 }
 
 static void validate(const struct config *config, const struct model_config *model,
-                     struct validation *v)
+                     struct validation *v, struct validation *machine)
 {
-    const char *name;
-    json_t *value;
+    const json_t *flash = parameter_get(model, "flash_attn");
+    struct gpus gpus = gpus_count("");
+    _cleanup_(freep) char *binary = NULL;
+    struct error err = { 0 };
 
-    json_object_foreach(model->parameters, name, value)
-    {
-        check_parameter(name, value, v);
+    parameters_validate(model, PARAMETER_TABLE(rows), v);
+    if (flash && !flash_attn_word(flash)) {
+        validation_error(v, "parameters.flash_attn must be true, false, on, off or auto");
     }
-    if (get_int(model, "ctx_size", 0) > CTX_SIZE_WORTH_A_WARNING) {
+    if (parameter_int(model, "ctx_size", 0) > CTX_SIZE_WORTH_A_WARNING) {
         validation_warn(v, "parameters.ctx_size is large (over %d): it may need much memory",
                         CTX_SIZE_WORTH_A_WARNING);
     }
-    check_environment(model, v);
-    check_rest(config, model, v);
+    if (parameter_text(model, "host") && !parameter_get(model, "port")) {
+        validation_warn(v, "parameters.host has no effect without parameters.port: the engine "
+                           "listens on a unix socket");
+    }
+    if (find_binary(config, model, &binary, &err) < 0) {
+        validation_error(machine, "%s", err.text);
+    }
+    if (check_files(model, &err) < 0) {
+        validation_error(machine, "%s", err.text);
+    }
+    devices_validate(model, &gpus, machine);
 }
 
 /* ---- the command line */
@@ -327,7 +157,7 @@ static unsigned half_of_cores(void)
 
 static void add_threads(const struct engine_context *c, struct words *argv)
 {
-    int64_t threads = get_int(c->model, "threads", config_int(c->config, "engines.threads"));
+    int64_t threads = parameter_int(c->model, "threads", config_int(c->config, "engines.threads"));
 
     words_add(argv, "--threads");
     words_addf(argv, "%lld", (long long)(threads > 0 ? threads : half_of_cores()));
@@ -336,90 +166,27 @@ static void add_threads(const struct engine_context *c, struct words *argv)
 static int add_address(const struct engine_context *c, struct words *argv, struct address *ret,
                        struct error *reterr)
 {
-    int64_t port = get_int(c->model, "port", 0);
-    const char *host = get_text(c->model, "host");
-    char text[96];
+    const char *host = parameter_text(c->model, "host");
+    uint16_t port = parameter_port(c);
 
     words_add(argv, "--host");
     if (port == 0) {
+        char text[ADDRESS_TEXT_SIZE];
+
         words_add(argv, c->socket_path);
         snprintf(text, sizeof(text), "unix:%s", c->socket_path);
         return address_parse(text, ret, reterr);
     }
-    host = host ? host : "127.0.0.1";
-    words_add(argv, host);
+    words_add(argv, host ? host : "127.0.0.1");
     words_add(argv, "--port");
-    words_addf(argv, "%lld", (long long)port);
-    if (str_eq(host, "0.0.0.0")) {
-        host = "127.0.0.1";
-    }
-    snprintf(text, sizeof(text), strchr(host, ':') ? "[%s]:%lld" : "%s:%lld", host,
-             (long long)port);
-    return address_parse(text, ret, reterr);
-}
-
-static void add_load_mode(const struct model_config *model, struct words *argv)
-{
-    bool mlock = get_bool(model, "mlock", false);
-    bool no_mmap = get_bool(model, "no_mmap", false);
-
-    if (mlock || no_mmap) {
-        words_add(argv, "--load-mode");
-        words_add(argv, !mlock ? "none" : no_mmap ? "mlock" : "mmap+mlock");
-    }
-}
-
-static void add_parameter(const struct parameter *p, const json_t *value, struct words *argv)
-{
-    if (!p->flag || !value || (p->kind == PARAMETER_BOOL && !json_is_true(value))) {
-        return;
-    }
-    words_add(argv, p->flag);
-    if (p->kind == PARAMETER_INT) {
-        words_addf(argv, "%lld", (long long)json_integer_value(value));
-    } else if (p->kind == PARAMETER_NUMBER) {
-        words_addf(argv, "%g", json_number_value(value));
-    } else if (p->kind == PARAMETER_TEXT) {
-        words_add(argv, json_string_value(value));
-    }
-}
-
-static void add_parameters(const struct model_config *model, struct words *argv)
-{
-    const json_t *flash = get(model, "flash_attn");
-
-    for (size_t i = 0; i < ARRAY_SIZE(parameters); i++) {
-        add_parameter(&parameters[i], get(model, parameters[i].name), argv);
-    }
-    if (flash && flash_attn_word(flash)) {
-        words_add(argv, "--flash-attn");
-        words_add(argv, flash_attn_word(flash));
-    }
-}
-
-static int add_additional(const struct model_config *model, struct words *argv,
-                          struct error *reterr)
-{
-    _cleanup_(str_list_freep) char **more = NULL;
-    int r;
-
-    if (!model->additional_parameters) {
-        return 0;
-    }
-    r = str_split_words(model->additional_parameters, &more, reterr);
-    if (r < 0) {
-        return error_prefix(reterr, "additional_parameters: ");
-    }
-    for (char **word = more; *word; word++) {
-        words_add(argv, *word);
-    }
-    return 0;
+    words_addf(argv, "%u", (unsigned)port);
+    return parameter_address(host, port, ret, reterr);
 }
 
 static void add_context(const struct model_config *model, unsigned slots, struct words *argv)
 {
-    int64_t ctx_size = get_int(model, "ctx_size", DEFAULT_CTX_SIZE);
-    bool shared = get_bool(model, "kv_unified", false);
+    int64_t ctx_size = parameter_int(model, "ctx_size", DEFAULT_CTX_SIZE);
+    bool shared = parameter_bool(model, "kv_unified", false);
 
     words_add(argv, "--ctx-size");
     words_addf(argv, "%lld", (long long)(shared ? ctx_size : ctx_size * slots));
@@ -430,9 +197,10 @@ static void add_context(const struct model_config *model, unsigned slots, struct
     }
 }
 
-static int add_all(const struct engine_context *c, unsigned slots, struct words *argv,
+static int add_all(const struct engine_context *c, const struct gpus *gpus, struct words *argv,
                    struct address *ret_address, struct error *reterr)
 {
+    unsigned slots = parameter_slots(c);
     int r;
 
     words_add(argv, "--model");
@@ -448,88 +216,134 @@ static int add_all(const struct engine_context *c, unsigned slots, struct words 
     words_addf(argv, "%u", slots + HTTP_THREADS_ABOVE_SLOTS);
     add_threads(c, argv);
     words_add(argv, "--metrics");
-    words_add(argv, "--no-webui");
-    add_load_mode(c->model, argv);
-    add_parameters(c->model, argv);
-    return add_additional(c->model, argv, reterr);
+    if (devices_are_cpu(c->model, gpus) && !parameter_get(c->model, "n_gpu_layers")) {
+        words_add(argv, "--n-gpu-layers");
+        words_add(argv, "0");
+    }
+    parameters_add_flags(c->model, PARAMETER_TABLE(rows), argv);
+    return parameters_add_additional(c->model, argv, reterr);
 }
 
-static void add_devices(const struct model_config *model, struct words *env)
+static void add_load_mode(const struct model_config *model, struct words *env)
 {
-    const char *vendor = get_text(model, "gpu_vendor");
-    struct buf list = BUF_INIT(4096);
+    bool mlock = parameter_bool(model, "mlock", false);
+    bool no_mmap = parameter_bool(model, "no_mmap", false);
 
-    for (size_t i = 0; i < model->gpu_device_count; i++) {
-        buf_printf(&list, i ? ",%d" : "%d", model->gpu_devices[i]);
+    if (mlock) {
+        env_add(env, "LLAMA_ARG_MLOCK=1");
     }
-    if (model->gpu_device_count) {
-        words_addf(env, "%s=%s",
-                   vendor && str_eq(vendor, "amd") ? "HIP_VISIBLE_DEVICES" : "CUDA_VISIBLE_DEVICES",
-                   buf_data(&list));
+    if (no_mmap) {
+        env_add(env, "LLAMA_ARG_NO_MMAP=1");
     }
-    buf_finish(&list);
+    if (mlock || no_mmap) {
+        env_add(env, !mlock    ? "LLAMA_ARG_LOAD_MODE=none"
+                     : no_mmap ? "LLAMA_ARG_LOAD_MODE=mlock"
+                               : "LLAMA_ARG_LOAD_MODE=mmap+mlock");
+    }
 }
 
-static char **make_env(const struct model_config *model)
+static char **make_env(const struct model_config *model, const struct gpus *gpus)
 {
+    const char *flash = flash_attn_word(parameter_get(model, "flash_attn"));
     struct words env = { 0 };
-    const char *name;
-    json_t *value;
 
-    add_devices(model, &env);
-    json_object_foreach(UNCONST(json_t *, get(model, "env")), name, value)
-    {
-        if (json_is_string(value)) {
-            words_addf(&env, "%s=%s", name, json_string_value(value));
-        }
+    parameters_add_env(model, gpus, &env);
+    add_load_mode(model, &env);
+    if (flash) {
+        _cleanup_(freep) char *entry = xasprintf("LLAMA_ARG_FLASH_ATTN=%s", flash);
+
+        env_add(&env, entry);
     }
+    env_add(&env, "LLAMA_ARG_ENDPOINT_SLOTS=1");
+    env_add(&env, "LLAMA_ARG_NO_WEBUI=1"); /* its page is not for our users; under three names */
+    env_add(&env, "LLAMA_ARG_WEBUI=0");
+    env_add(&env, "LLAMA_ARG_UI=0");
     return words_take(&env);
 }
 
 static int command(const struct engine_context *c, struct engine_command *ret, struct error *reterr)
 {
-    int64_t slots = get_int(c->model, "parallel", config_int(c->config, "engines.parallel"));
     _cleanup_(freep) char *binary = NULL;
+    struct gpus gpus = gpus_count("");
     struct words argv = { 0 };
     struct address address;
     int r;
 
     r = find_binary(c->config, c->model, &binary, reterr);
-    if (r < 0) {
-        return r;
+    if (r == 0) {
+        r = check_files(c->model, reterr);
     }
-    r = check_file(c->model->model_path, reterr);
+    if (r == 0) {
+        r = devices_check(c->model, &gpus, reterr);
+    }
     if (r < 0) {
         return r;
     }
     words_add(&argv, binary);
-    r = add_all(c, (unsigned)slots, &argv, &address, reterr);
+    r = add_all(c, &gpus, &argv, &address, reterr);
     if (r < 0) {
         words_finish(&argv);
         return r;
     }
     *ret = (struct engine_command){ .argv = words_take(&argv),
-                                    .env = make_env(c->model),
-                                    .slots = (unsigned)slots,
+                                    .env = make_env(c->model, &gpus),
+                                    .slots = parameter_slots(c),
+                                    .weight = parameter_weight(c->model),
                                     .address = address };
     return 0;
 }
 
 /* ---- what it tells */
 
-static void read_info(struct span body, unsigned *ret_slots)
+static void read_info(struct span body, struct engine_info *info)
 {
     json_t *props = json_loadb(body.p, body.n, 0, NULL);
     json_int_t slots = json_integer_value(json_object_get(props, "total_slots"));
+    const json_t *sleeping = json_object_get(props, "is_sleeping");
 
-    if (slots > 0 && slots <= 4096) {
-        *ret_slots = (unsigned)slots;
+    if (slots > 0 && slots <= 65536) {
+        info->slots = (unsigned)slots;
+    }
+    if (json_is_boolean(sleeping)) {
+        info->sleeping = json_is_true(sleeping);
     }
     json_decref(props);
 }
 
-/* The cause comes first and is followed by what it led to, some of it twice. */
-enum { WORDS_LINES = 5, WORDS_LINE_MAX = 240 };
+static uint64_t mix(uint64_t h, const json_t *value)
+{
+    uint64_t n = json_is_integer(value) ? (uint64_t)json_integer_value(value)
+                                        : (uint64_t)json_is_true(value);
+
+    return (h ^ n) * 0x9e3779b97f4a7c15u + 1;
+}
+
+/* Prompts are worked on in steps, answers token by token; what a slot has no figure for counts as
+ * 0. Of next_token some versions make an object, others a list of one. */
+static uint64_t mix_slot(uint64_t h, const json_t *slot)
+{
+    static const char *const members[] = { "id_task", "is_processing", "n_prompt_tokens",
+                                           "n_prompt_tokens_processed" };
+    const json_t *next = json_object_get(slot, "next_token");
+
+    for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+        h = mix(h, json_object_get(slot, members[i]));
+    }
+    next = json_is_array(next) ? json_array_get(next, 0) : next;
+    return mix(h, json_object_get(next, "n_decoded"));
+}
+
+static uint64_t read_progress(struct span body)
+{
+    json_t *slots = json_loadb(body.p, body.n, 0, NULL);
+    uint64_t h = 1;
+
+    for (size_t i = 0; i < json_array_size(slots); i++) {
+        h = mix_slot(h, json_array_get(slots, i));
+    }
+    json_decref(slots);
+    return h;
+}
 
 /* "0.00.071.224 E srv    load_model: …": the level, and what follows it. 0 when the line has
  * another form. */
@@ -562,39 +376,11 @@ static struct span plain_complaint(struct span line)
     return (struct span){ 0 };
 }
 
-struct last_lines {
-    struct span lines[WORDS_LINES];
-    size_t count;
-};
-
-static bool is_kept(const struct last_lines *last, struct span line)
-{
-    for (size_t i = 0; i < last->count; i++) {
-        if (last->lines[i].n == line.n && memcmp(last->lines[i].p, line.p, line.n) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void keep_line(struct last_lines *last, struct span line)
-{
-    line.n = MIN_OF(line.n, (size_t)WORDS_LINE_MAX);
-    if (is_kept(last, line)) {
-        return;
-    }
-    if (last->count == WORDS_LINES) {
-        memmove(last->lines, last->lines + 1, sizeof(last->lines) - sizeof(last->lines[0]));
-        last->count--;
-    }
-    last->lines[last->count++] = line;
-}
-
+/* The cause comes first and is followed by what it led to, some of it twice. */
 static char *last_words(struct span tail)
 {
     struct last_lines last = { 0 };
     struct span final = { 0 };
-    struct buf out = BUF_INIT((WORDS_LINE_MAX + 2) * WORDS_LINES + 1);
 
     while (tail.p) {
         struct span line = span_cut(&tail, '\n');
@@ -602,18 +388,15 @@ static char *last_words(struct span tail)
         char level = read_level(line, &words);
 
         if (level == 'E' || (!level && (words = plain_complaint(line)).p)) {
-            keep_line(&last, words);
+            last_lines_keep(&last, words);
         } else if (!level && span_trim(line).n) {
             final = span_trim(line);
         }
     }
     if (last.count == 0 && final.p) {
-        keep_line(&last, final);
+        last_lines_keep(&last, final);
     }
-    for (size_t i = 0; i < last.count; i++) {
-        buf_printf(&out, i ? "; %.*s" : "%.*s", SPAN_ARG(last.lines[i]));
-    }
-    return out.len ? buf_take(&out, NULL) : NULL;
+    return last_lines_join(&last);
 }
 
 static const char *const frameworks[] = { "llama_cpp", "llamacpp", NULL };
@@ -627,5 +410,7 @@ const struct engine_driver llamacpp_driver = {
     .probe_path = "/health",
     .info_path = "/props",
     .read_info = read_info,
+    .progress_path = "/slots",
+    .read_progress = read_progress,
     .last_words = last_words,
 };

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * When berth starts: the rows that it stored and the processes that carry its mark are brought
- * together. A process is kept when its row exists, its leader lives, its model is wanted in the
- * same definition, and the command line would be the same today. Everything else that is marked is
- * killed, and its model is started anew only when all of it is gone.
+ * together. A process is kept when its row exists, its leader lives, its model is wanted, no other
+ * is that replica, and the command line would be the same today. Everything else that is marked is
+ * killed, and its replica is started anew only when all of it is gone. (Replicas beyond those that
+ * are wanted now leave afterwards, by the usual rule.)
  */
 #include "engines/engines_int.h"
 
@@ -91,37 +92,52 @@ static const struct marked *find_any(const struct recovery *rec, const char *uui
     return NULL;
 }
 
+/* The port in the address that a row stores; 0: it is none. */
+static uint16_t port_of(const struct row *row)
+{
+    struct address a = { 0 };
+    struct error err = { 0 };
+
+    return address_parse(row->socket, &a, &err) < 0 || a.is_unix ? 0 : a.port;
+}
+
+static const char *find_command_objection(struct engines *e, const struct model *model,
+                                          const struct row *row, struct engine_command *command)
+{
+    struct inst_place place = { row->uuid, (unsigned)row->replica, port_of(row) };
+    struct error err = { 0 };
+    char hash[SPEC_HASH_SIZE];
+
+    if (inst_command(e, model, &place, command, hash, &err) < 0) {
+        return "its command line cannot be made any more";
+    }
+    if (!command->argv || !str_eq(hash, row->spec_hash)) {
+        engine_command_finish(command);
+        return "its command line would be another one";
+    }
+    return NULL;
+}
+
 /* Why this instance cannot go on, or NULL. On NULL *command is the caller's. */
 static const char *find_objection(const struct recovery *rec, const struct row *row,
                                   struct engine_command *command)
 {
     struct engines *e = rec->engines;
     const struct model *model = models_get(e->models, row->model_id);
-    struct error err = { 0 };
-    char hash[SPEC_HASH_SIZE];
 
     if (!model || !model->wanted) {
         return "its model is not wanted";
-    }
-    if (model->epoch != row->model_epoch) {
-        return "its model was changed";
     }
     if (!find_leader(rec, row)) {
         return "its leader is gone";
     }
     for (const struct row *w = rec->rows; w < row; w++) {
-        if (w->model_id == row->model_id && rec->keep[w - rec->rows]) {
-            return "its model has another one";
+        if (w->model_id == row->model_id && w->replica == row->replica &&
+            rec->keep[w - rec->rows]) {
+            return "its replica has another one";
         }
     }
-    if (inst_command(e, model, row->uuid, command, hash, &err) < 0) {
-        return "its command line cannot be made any more";
-    }
-    if (!str_eq(hash, row->spec_hash)) {
-        engine_command_finish(command);
-        return "its command line would be another one";
-    }
-    return NULL;
+    return find_command_objection(e, model, row, command);
 }
 
 static struct inst *inst_from_row(struct recovery *rec, const struct row *row)
@@ -133,6 +149,8 @@ static struct inst *inst_from_row(struct recovery *rec, const struct row *row)
     inst = inst_create(e, row->uuid, row->model_id, row->model_name);
     inst->driver = model ? driver_find(model->config->framework) : NULL;
     inst->pub.model_epoch = row->model_epoch;
+    inst->pub.replica = (unsigned)row->replica;
+    inst->port = port_of(row);
     inst->pub.restarts = (unsigned)row->restarts;
     inst->created_wall_ms = row->created_ms;
     inst->row_epoch = row->epoch;
@@ -147,9 +165,8 @@ static struct inst *adopt(struct recovery *rec, struct row *row, struct engine_c
     struct inst *inst = inst_from_row(rec, row);
     struct error err = { 0 };
 
-    inst->command = *command;
-    inst->pub.address = command->address;
-    inst->pub.slots = command->slots;
+    inst_take_command(inst, command);
+    inst->pub.model_epoch = inst_model(inst)->epoch; /* it changed in nothing that matters */
     if (inst_adopt(inst, leader->id, &err) < 0) {
         log_warn("engines", inst->log_name, "cannot be adopted", kv_str("reason", err.text));
         inst_free(inst);

@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The OpenAI-compatible surface: /v1/models, /v1/chat/completions, /v1/completions, /v1/embeddings.
+ * The inference surface: OpenAI's /v1, Anthropic's /v1/messages, Ollama's /api, and any path of
+ * a model's engine through /api/proxy/models/{id}/{path}.
  *
  * A request's bytes are read once (codec/scan.h), never made into a tree, and go to the engine as
- * they came, unknown fields included. The engine's bytes go to the client as they come. One edit is
- * made: a streamed chat that did not ask for its usage gets `stream_options.include_usage`, and the
- * one event that answers it is dropped again, so that every request is accounted for.
+ * they came, unknown fields included. The engine's bytes go to the client as they come. The edits
+ * that are made: a streamed chat that did not ask for its usage gets `stream_options.include_usage`,
+ * and the one event that answers it is dropped again, so that every request is accounted for; an
+ * engine that knows the model by another name gets that one; `keep_alive` (or `ttl`) is berth's and
+ * is taken out.
+ *
+ * Headers that a client may send: x-berth-deadline and x-berth-queue-timeout (durations, no longer
+ * than the configured ones), x-request-id, traceparent and tracestate, anthropic-version and
+ * anthropic-beta. Those that it gets: x-request-id, x-berth-instance, x-berth-queue-ms; while it
+ * waits, or is refused for now, x-berth-queue-position and x-berth-expected-wait-ms; then also
+ * retry-after and retry-after-ms.
  */
 #pragma once
 
@@ -15,6 +24,7 @@
 #include "http/router.h"
 #include "metrics/metrics.h"
 #include "models/models.h"
+#include "placement/placement.h"
 
 struct gateway;
 
@@ -26,6 +36,7 @@ struct gateway_in {
     struct models *models;
     struct engines *engines;
     struct dispatch *dispatch;
+    struct placement *placement;
     struct metrics *metrics;
 };
 
@@ -34,8 +45,21 @@ void gateway_reconfigure(struct gateway *g, const struct config *config);
 /* Every exchange must have ended (http_server_destroy) before. */
 struct gateway *gateway_destroy(struct gateway *g);
 
-/* The routes, for the router. */
+/* The routes, for the router: a table for each shape of errors. OpenAI's is to be added first:
+ * unknown paths below /v1 speak as its first row does. */
 const struct route_table *gateway_routes(struct gateway *g);
+const struct route_table *gateway_anthropic_routes(struct gateway *g);
+const struct route_table *gateway_ollama_routes(struct gateway *g);
+
+/* Answers x with an error of our own, in the words of the door that called gateway_pass. */
+typedef void (*gateway_refuse_fn)(struct http_exchange *x, const char *model_id, const char *path,
+                                  const struct error *e);
+/* Hands any request on to an instance of the model, as it is: method, path (with query, as it came
+ * encoded), body, and the engine's answer back, streamed. Takes part in dispatch, failover before
+ * the first byte, deadlines, history and figures like every request. A stopped model is refused with
+ * 503, not loaded. Ends the exchange. */
+void gateway_pass(struct gateway *g, struct http_exchange *x, const struct model *model,
+                  struct span path, gateway_refuse_fn refuse);
 
 /* To be connected to the models' signal, after dispatch: ends a removed model's metrics. */
 void gateway_on_model(void *gateway, const void *model_change);

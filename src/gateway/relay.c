@@ -1,400 +1,307 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The life of one request:
- *
- *     read ──► WAITING ──grant──► ASKED ──head──► ANSWERING ──end──► (gone)
- *                 ▲  (no instance)   │ lost before the engine's first byte, attempts left
- *                 └──────────────────┘
- *
- * Before the engine's first byte nothing is committed towards the client (but for a streaming
- * client that waits long: its headers and SSE comments), so a lost connection moves the request to
- * another instance, or to the same one's next life. After it a failure is an SSE error event, or a
- * cut connection. Of an event stream only whole events are sent, so that an error event can follow
- * at any moment.
+ * The life of one request (relay_int.h draws it). Before the engine's first byte nothing is
+ * committed towards the client (but for a streaming client that waits long: its headers and SSE
+ * comments), so a lost connection moves the request to another instance, or to the same one's next
+ * life. After it a failure is an error event, or a cut connection. Whatever happens, it ends by its
+ * deadline.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "codec/scan.h"
-#include "codec/sse.h"
-#include "gateway/gateway_int.h"
-#include "gateway/request.h"
-#include "gateway/usage.h"
+#include "gateway/relay_int.h"
 
 enum {
-    SWEEP_MS = 1000,
-    SMALL_SPILL = 16 * 1024,
-    EVENT_MAX = 256 * 1024,
-    REFUSAL_MAX = 64 * 1024,
+    SPARE_MAX = 64,
+    SIGN_MS = 1000,  /* signs of life come no oftener */
     AVOID_MS = 1000, /* an instance that lost a request, times the attempts: long enough to see its
                         process end */
-};
-
-enum relay_state { RELAY_WAITING, RELAY_ASKED, RELAY_ANSWERING };
-
-struct relay {
-    struct list node; /* in gateway->relays */
-    struct gateway *gateway;
-    struct http_exchange *x; /* NULL once answered or gone */
-    enum endpoint endpoint;
-    enum relay_state state;
-    struct gateway_request request;
-    struct model_counts *counts;
-    int64_t model_id;
-    struct ticket *ticket;
-    struct http_call *call;
-    char uuid[UUID_SIZE]; /* of the instance that works on it, or failed last */
-    unsigned attempts;
-    int status;        /* of the answer */
-    bool event_stream; /* the answer is SSE */
-    bool refused;      /* the client has the headers of a stream, the engine answers otherwise */
-    bool done;         /* "[DONE]" has passed: the client has it all, whatever comes */
-    bool paused;
-    uint64_t began_ms, sign_ms; /* when it came; when the next sign of life is due */
-    size_t spilled;             /* part of gateway->spilled */
-    struct usage usage;
-    struct sse_reader sse; /* cuts an event stream into events */
-    struct buf refusal;    /* the body of what the engine answers otherwise */
 };
 
 static void ask_for_instance(struct relay *r, bool unreachable);
 
 /* Ending */
 
-static void set_spilled(struct relay *r, size_t bytes)
+void relay_set_spilled(struct relay *r, size_t bytes)
 {
     r->gateway->spilled += bytes - r->spilled;
     r->spilled = bytes;
 }
 
+void relay_end_call(struct relay *r)
+{
+    if (r->call) {
+        engines_note_work(r->gateway->in.engines, r->uuid, -1, r->request.stream);
+        r->call = NULL;
+    }
+}
+
+static void cancel_call(struct relay *r)
+{
+    struct http_call *call = r->call;
+
+    if (call) {
+        relay_end_call(r);
+        http_call_cancel(call);
+    }
+}
+
+/* Relays are large and short-lived: some are kept, as the server keeps its exchanges. */
+
+static struct relay *take_spare(struct gateway *g)
+{
+    struct relay *r = list_first(&g->spare, struct relay, node);
+
+    if (!r) {
+        return xcalloc(1, sizeof(*r));
+    }
+    list_remove(&r->node);
+    g->spare_count--;
+    memset(r, 0, sizeof(*r));
+    return r;
+}
+
+static void give_back(struct relay *r)
+{
+    struct gateway *g = r->gateway;
+
+    if (g->spare_count < SPARE_MAX) {
+        g->spare_count++;
+        list_prepend(&g->spare, &r->node);
+    } else {
+        free(r);
+    }
+}
+
+void relay_forget_spare(struct gateway *g)
+{
+    struct relay *r, *tmp;
+
+    list_for_each_safe (r, tmp, &g->spare, node) {
+        free(r);
+    }
+}
+
 static void free_relay(struct relay *r)
 {
-    set_spilled(r, 0);
-    if (r->call) {
-        http_call_cancel(r->call);
-    }
+    relay_set_spilled(r, 0);
+    cancel_call(r);
     if (r->ticket) {
-        dispatch_release(r->ticket);
+        dispatch_release(r->ticket, r->outcome);
     }
+    relay_forget_unloading(r);
     list_remove(&r->node);
     counts_release(r->counts);
     gateway_request_finish(&r->request);
+    translated_finish(&r->translated);
     sse_reader_finish(&r->sse);
-    buf_finish(&r->refusal);
-    free(r);
+    buf_finish(&r->held);
+    free(r->model_text);
+    free(r->path);
+    give_back(r);
 }
 
-/* Accounts and forgets. The exchange has been answered, or is gone. */
-static void finish(struct relay *r, int status)
+void relay_finish(struct relay *r, int status)
 {
-    const struct model_counts *c = r->counts;
-
-    if (!c->removed) {
-        count_request(r->gateway, c->model, r->endpoint, status);
-        metric_add(c->prompt_tokens, (double)r->usage.prompt_tokens);
-        metric_add(c->output_tokens, (double)r->usage.completion_tokens);
-        metric_add(c->cached_tokens, (double)r->usage.cached_tokens);
-    }
+    r->record.status = status;
+    r->record.prompt_tokens = (uint32_t)MIN_OF(r->usage.prompt_tokens, (uint64_t)UINT32_MAX);
+    r->record.output_tokens = (uint32_t)MIN_OF(r->usage.completion_tokens, (uint64_t)UINT32_MAX);
+    memcpy(r->record.instance, r->uuid, sizeof(r->record.instance));
+    account_close(r->gateway,
+                  &(struct account){ .record = &r->record,
+                                     .endpoint = r->endpoint,
+                                     .counts = r->counts,
+                                     .started_us = r->started_us,
+                                     .cached_tokens = r->usage.cached_tokens,
+                                     .attempts = r->attempts,
+                                     .whole = r->whole,
+                                     .request_id = r->request_id,
+                                     .trace_id = r->headers.trace_id[0] ? r->headers.trace_id : NULL });
     free_relay(r);
 }
 
-static double seconds_so_far(const struct relay *r)
+void relay_add_served(struct relay *r)
 {
-    return (double)(world_now_us(r->gateway->in.world) - http_exchange_started_us(r->x)) / 1e6;
-}
-
-/* Ends with an error in whatever shape is still possible. */
-static void fail(struct relay *r, int error, const char *code, const char *text)
-{
-    const struct error_kind *kind = error_kind(error);
-    struct http_exchange *x = TAKE_PTR(r->x);
-    struct buf b = BUF_INIT(8192);
-
-    if (!http_respond_started(x)) {
-        if (error == -EAGAIN || error == -ETIME) {
-            char seconds[16];
-
-            snprintf(seconds, sizeof(seconds), "%u",
-                     dispatch_retry_after_s(r->gateway->in.dispatch, r->model_id));
-            http_exchange_add_header(x, "retry-after", seconds);
-        }
-        answer_error(x, error, code, text);
-    } else if (r->event_stream) {
-        buf_puts(&b, "data: ");
-        error_body(SHAPE_OPENAI, kind->http_status, kind->type, code ? code : kind->name, text, &b);
-        buf_puts(&b, "\n\n");
-        http_respond_write(x, buf_data(&b), b.len);
-        http_respond_end(x);
-    } else {
-        http_respond_abort(x);
-    }
-    buf_finish(&b);
-    finish(r, kind->http_status);
-}
-
-/* The client's side */
-
-static void on_client_gone(void *owner)
-{
-    struct relay *r = owner;
-
-    r->x = NULL;
-    finish(r, 499);
-}
-
-static size_t spill_limit(const struct gateway *g)
-{
-    return g->spilled < g->spill_budget ? g->spill_per_stream : SMALL_SPILL;
-}
-
-static void on_client_drain(void *owner)
-{
-    struct relay *r = owner;
-
-    set_spilled(r, http_exchange_queued(r->x));
-    if (r->paused) {
-        r->paused = false;
-        http_call_resume(r->call);
+    if (r->attempts > 0) {
+        http_exchange_add_header(r->x, "x-berth-instance", r->uuid);
+        answer_add_number(r->x, "x-berth-queue-ms", r->record.queue_ms);
     }
 }
 
-static const struct http_exchange_events client_events = { on_client_gone, on_client_drain };
-
-/* After a piece: a client that reads more slowly than the engine writes stops the engine. */
-static void press_back(struct relay *r)
+/* Refused before anything was sent. */
+static void answer_failure(struct relay *r, int error, const char *code, const char *text)
 {
-    size_t queued = http_exchange_queued(r->x);
-
-    set_spilled(r, queued);
-    if (!r->paused && queued > spill_limit(r->gateway)) {
-        r->paused = true;
-        http_call_pause(r->call);
-    }
-}
-
-/* The engine's side */
-
-static void begin_answer(struct relay *r, const struct http_head *head)
-{
-    struct span type = http_header_get(head, "content-type");
-    _cleanup_(freep) char *type_text = span_dup(type.p ? type : SPAN("application/octet-stream"));
-    int64_t length = head->framing == HTTP_LENGTH ? (int64_t)head->content_length : -1;
-
-    r->event_stream = span_starts(type, "text/event-stream");
-    if (head->framing == HTTP_NO_BODY) {
-        length = 0;
-    }
-    http_respond_start(r->x, head->status, type_text, r->event_stream ? -1 : length);
-}
-
-static void on_head(void *owner, const struct http_head *head)
-{
-    struct relay *r = owner;
-
-    r->state = RELAY_ANSWERING;
-    r->status = head->status;
-    engines_note_progress(r->gateway->in.engines, r->uuid);
-    if (!r->counts->removed) {
-        metric_observe(r->counts->first_byte, seconds_so_far(r));
-    }
-    if (!http_respond_started(r->x)) {
-        begin_answer(r, head);
-    } else {
-        r->refused = head->status != 200 ||
-                     !span_starts(http_header_get(head, "content-type"), "text/event-stream");
-    }
-}
-
-/* The stream's headers are out already (stream_wait): what the engine answers instead of a stream
- * can only be told as the one event, when it is an error object, or in our words. */
-static void tell_refusal(struct relay *r)
-{
-    struct scan_member error = { .name = "error" };
-    struct buf event = BUF_INIT(2 * REFUSAL_MAX);
-    char text[96];
-
-    if (r->status == 200 || scan_object(buf_span(&r->refusal), &error, 1, NULL) < 0 ||
-        error.type != SCAN_OBJECT ||
-        sse_write_event(&event, NULL, NULL, buf_span(&r->refusal)) < 0) {
-        snprintf(text, sizeof(text), "the engine answered with status %d, and no stream",
-                 r->status);
-        buf_finish(&event);
-        fail(r, -EPROTO, NULL, text);
-        return;
-    }
-    http_respond_write(r->x, buf_data(&event), event.len);
-    buf_finish(&event);
-    http_respond_end(TAKE_PTR(r->x));
-    finish(r, r->status);
-}
-
-/* The event that answers our own stream_options.include_usage: no choices, only usage. */
-static bool is_our_usage_event(struct span data)
-{
-    return data.p && data.n > 0 && memmem(data.p, data.n, "\"choices\":[]", 12) &&
-           memmem(data.p, data.n, "\"usage\":", 8);
-}
-
-/* Events that stand side by side in the piece leave in one write. */
-struct run {
-    const char *p;
-    size_t n;
-};
-
-static void send_run(struct relay *r, struct run *run)
-{
-    if (run->n > 0) {
-        http_respond_write(r->x, run->p, run->n);
-    }
-    *run = (struct run){ 0 };
-}
-
-static void relay_events(struct relay *r, const char *p, size_t n)
-{
-    struct sse_event event;
-    struct run run = { 0 };
-
-    sse_feed(&r->sse, (struct span){ p, n });
-    while (sse_next(&r->sse, &event)) {
-        bool within = event.raw.p >= p && event.raw.p < p + n;
-
-        r->done |= span_eq(event.data, "[DONE]");
-        if (r->request.added_usage && is_our_usage_event(event.data)) {
-            continue;
-        }
-        if (!within || run.p + run.n != event.raw.p) {
-            send_run(r, &run);
-        }
-        if (within) {
-            run.p = run.n ? run.p : event.raw.p;
-            run.n += event.raw.n;
-        } else {
-            http_respond_write(r->x, event.raw.p, event.raw.n);
-        }
-    }
-    send_run(r, &run);
-}
-
-static void on_body(void *owner, const char *p, size_t n)
-{
-    struct relay *r = owner;
-
-    if (r->refused) {
-        (void)buf_append(&r->refusal, p, n); /* one that is too long is no object in the end */
-        return;
-    }
-    usage_feed(&r->usage, p, n);
-    if (r->event_stream) {
-        dispatch_progress(r->ticket, 1);
-        engines_note_progress(r->gateway->in.engines, r->uuid);
-        relay_events(r, p, n);
-    } else {
-        http_respond_write(r->x, p, n);
-    }
-    press_back(r);
-}
-
-static void on_end(void *owner)
-{
-    struct relay *r = owner;
+    struct gateway *g = r->gateway;
     struct http_exchange *x;
-    struct sse_event rest;
 
-    r->call = NULL;
-    if (!r->counts->removed) {
-        metric_observe(r->counts->seconds, seconds_so_far(r));
-    }
-    if (r->refused) {
-        tell_refusal(r);
-        return;
+    if (error == -EAGAIN || error == -ETIME || error == -ESRCH) {
+        answer_add_retry(g, r->x, r->model_id);
+    } else {
+        relay_add_served(r);
     }
     x = TAKE_PTR(r->x);
-    if (r->event_stream && sse_rest(&r->sse, &rest)) {
-        http_respond_write(x, rest.raw.p, rest.raw.n);
+    if (r->refuse) {
+        struct error e;
+
+        error_set(&e, error, "%s", text);
+        r->refuse(x, r->counts->model, r->record.path, &e);
+    } else {
+        answer_error(x, r->endpoint->shape, error, code, text);
     }
-    http_respond_end(x);
-    finish(r, r->status);
 }
 
-/* Moves the request to another instance, or to the same one's next life. */
-static void try_again(struct relay *r, bool unreachable)
+/* In the middle of a stream. */
+static void stream_failure(struct relay *r, const struct error_kind *kind, const char *code,
+                           const char *text)
 {
-    dispatch_release(TAKE_PTR(r->ticket));
+    struct buf *out = &r->gateway->scratch;
+
+    buf_clear(out);
+    if (r->line_stream) {
+        r->endpoint->translation->stream_error(r->translated.state, text, out);
+    } else {
+        error_event_write(r->endpoint->error_event, kind->http_status, kind->type,
+                          code ? code : kind->name, text, r->events, out);
+    }
+    relay_send(r, buf_data(out), out->len);
+    http_respond_end(TAKE_PTR(r->x));
+}
+
+void relay_fail(struct relay *r, int error, const char *code, const char *text)
+{
+    const struct error_kind *kind = error_kind(error);
+
+    record_text(r->record.error, sizeof(r->record.error), span_of(text));
+    if (!http_respond_started(r->x)) {
+        answer_failure(r, error, code, text);
+    } else if (r->event_stream || r->line_stream) {
+        stream_failure(r, kind, code, text);
+    } else {
+        http_respond_abort(TAKE_PTR(r->x));
+    }
+    relay_finish(r, kind->http_status);
+}
+
+bool relay_may_try_again(const struct relay *r)
+{
+    return r->state == RELAY_ASKED && r->attempts < r->gateway->max_attempts;
+}
+
+void relay_try_again(struct relay *r, bool unreachable)
+{
+    cancel_call(r);
+    dispatch_release(TAKE_PTR(r->ticket), OUTCOME_FAILED);
     metric_add(r->gateway->failovers, 1);
     r->state = RELAY_WAITING;
     ask_for_instance(r, unreachable);
 }
 
-static bool may_try_again(const struct relay *r, const struct error *e)
+/* Asking an engine. Headers towards engines are made, or from an allow-list. */
+
+static void put_header(struct buf *out, const char *name, struct span value)
 {
-    return r->state == RELAY_ASKED && r->attempts < r->gateway->max_attempts &&
-           (e->code == -ECONNREFUSED || e->code == -ECONNRESET || e->code == -ECANCELED);
+    if (value.p) {
+        buf_puts(out, name);
+        buf_append(out, ": ", 2);
+        buf_append(out, value.p, value.n);
+        buf_append(out, "\r\n", 2);
+    }
 }
 
-static void on_fail(void *owner, const struct error *e)
+static const char *engine_headers(struct relay *r, const struct engine_route *route)
 {
-    struct relay *r = owner;
-    char text[600];
+    const struct http_head *head = http_exchange_head(r->x);
+    struct buf *out = &r->gateway->scratch;
 
-    r->call = NULL;
-    if (r->done) {
-        on_end(r);
-        return;
+    buf_clear(out);
+    if (r->path) {
+        put_header(out, "Content-Type", http_header_get(head, "content-type"));
+        put_header(out, "Accept", http_header_get(head, "accept"));
+    } else {
+        buf_puts(out, r->request.stream
+                          ? "Content-Type: application/json\r\nAccept: text/event-stream\r\n"
+                          : "Content-Type: application/json\r\nAccept: application/json\r\n");
     }
-    log_info("gateway", r->counts->model, "the engine failed a request",
-             kv_str("request", http_exchange_id(r->x)), kv_str("instance", r->uuid),
-             kv_str("error", e->text), kv_int("answering", r->state == RELAY_ANSWERING));
-    if (may_try_again(r, e)) {
-        try_again(r, e->code == -ECONNREFUSED);
-        return;
+    put_header(out, "x-request-id", span_of(r->request_id));
+    client_headers_forward(head, &r->headers, out);
+    if (route->headers) {
+        buf_puts(out, route->headers);
     }
-    snprintf(text, sizeof(text), "the engine failed %s: %s",
-             r->state == RELAY_ANSWERING ? "while it answered" : "before it answered", e->text);
-    fail(r, e->code == -ETIMEDOUT ? -ETIMEDOUT : -EPROTO, NULL, text);
+    return buf_data(out);
 }
 
-static const struct http_call_handler engine_events = { on_head, on_body, on_end, on_fail };
+/* The body names the model as this engine knows it. */
+static void name_model(struct relay *r, const char *name)
+{
+    struct buf text = BUF_INIT(8 * ENGINE_PATH_MAX);
 
-static const char *const paths[ENDPOINT_MAX_] = {
-    [ENDPOINT_CHAT] = "/v1/chat/completions",
-    [ENDPOINT_COMPLETIONS] = "/v1/completions",
-    [ENDPOINT_EMBEDDINGS] = "/v1/embeddings",
-};
+    if (r->path || (!name && !r->model_text)) {
+        return;
+    }
+    free(r->model_text);
+    r->model_text = NULL;
+    if (name && !str_eq(name, r->request.model)) {
+        buf_putc(&text, '"');
+        buf_put_json_escaped(&text, name, strlen(name));
+        buf_putc(&text, '"');
+        r->model_text = buf_take(&text, NULL);
+    }
+    gateway_request_compose(&r->request, span_of(r->model_text));
+}
 
-/* Headers towards engines are made, not forwarded. */
+static const char *path_wanted(const struct relay *r)
+{
+    return r->path ? r->path : r->translated.path ? r->translated.path : r->endpoint->engine_path;
+}
+
 static void ask_engine(struct relay *r, const struct instance *instance)
 {
     struct gateway *g = r->gateway;
-    struct http_upstream *upstream = engines_upstream(g->in.engines, instance->uuid);
-    char headers[256];
+    struct engine_route route;
+    char path[ENGINE_PATH_MAX];
     struct http_call_request request = {
-        .method = "POST",
-        .path = paths[r->endpoint],
-        .headers = headers,
-        .body = r->request.parts,
-        .body_parts = r->request.part_count,
+        .method = r->method,
+        .path = path,
         .head_timeout_ms = g->first_byte_timeout_ms,
         .idle_timeout_ms = g->idle_timeout_ms,
     };
 
-    memcpy(r->uuid, instance->uuid, sizeof(r->uuid));
-    r->attempts++;
-    if (!upstream) {
-        fail(r, -ESRCH, NULL, "the instance went away");
+    if (!engines_route(g->in.engines, r->uuid, &route)) {
+        relay_fail(r, -ESRCH, NULL, "the instance went away");
         return;
     }
-    snprintf(headers, sizeof(headers),
-             "Content-Type: application/json\r\nAccept: %s\r\nx-request-id: %s\r\n",
-             r->request.stream ? "text/event-stream" : "application/json", http_exchange_id(r->x));
+    if (engine_route_path(&route, span_of(path_wanted(r)), path) < 0) {
+        relay_fail(r, -EINVAL, NULL, "the path is too long for this engine");
+        return;
+    }
+    name_model(r, route.model);
+    request.body = r->request.parts;
+    request.body_parts = r->request.part_count;
+    request.headers = engine_headers(r, &route);
     r->state = RELAY_ASKED;
-    r->call = http_call_start(upstream, &request, &engine_events, r);
+    r->call = http_call_start(route.upstream, &request, &relay_engine_events, r);
+    engines_note_work(g->in.engines, r->uuid, 1, r->request.stream);
+}
+
+/* The line */
+
+static void begin_work(struct relay *r, const struct instance *instance)
+{
+    memcpy(r->uuid, instance->uuid, sizeof(r->uuid));
+    r->attempts++;
+    r->record.queue_ms += (uint32_t)(world_now_ms(r->gateway->in.world) - r->wait_ms);
+    if (r->translated.load) {
+        relay_answer_nothing(r);
+    } else {
+        ask_engine(r, instance);
+    }
 }
 
 static void on_grant(void *owner, const struct instance *instance)
 {
-    ask_engine(owner, instance);
+    begin_work(owner, instance);
 }
 
 static void on_refuse(void *owner, const struct error *e)
@@ -402,7 +309,8 @@ static void on_refuse(void *owner, const struct error *e)
     struct relay *r = owner;
 
     r->ticket = NULL;
-    fail(r, e->code, e->code == -ENOENT ? "model_not_found" : NULL, e->text);
+    r->record.queue_ms += (uint32_t)(world_now_ms(r->gateway->in.world) - r->wait_ms);
+    relay_fail(r, e->code, e->code == -ENOENT ? "model_not_found" : NULL, e->text);
 }
 
 static void ask_for_instance(struct relay *r, bool unreachable)
@@ -410,6 +318,8 @@ static void ask_for_instance(struct relay *r, bool unreachable)
     struct dispatch_ask ask = {
         .model_id = r->model_id,
         .tokens = r->request.tokens,
+        .queue_timeout_ms = r->headers.queue_timeout_ms,
+        .no_load = r->path != NULL,
         .exclude = r->attempts ? r->uuid : NULL,
         .exclude_ms = (uint64_t)r->attempts * AVOID_MS,
         .unreachable = unreachable,
@@ -421,112 +331,225 @@ static void ask_for_instance(struct relay *r, bool unreachable)
     struct error e = { 0 };
     int n;
 
+    r->outcome = OUTCOME_NONE;
+    r->wait_ms = world_now_ms(r->gateway->in.world);
     n = dispatch_acquire(r->gateway->in.dispatch, &ask, &r->ticket, &instance, &e);
     if (n < 0) {
-        r->ticket = NULL;
         on_refuse(r, &e);
     } else if (n > 0) {
-        ask_engine(r, instance);
+        begin_work(r, instance);
     }
 }
 
-/* Signs of life */
+/* Signs of life, and deadlines */
 
-static void comment(struct relay *r, uint64_t waited_s)
+static void start_signs(struct relay *r, unsigned place)
 {
-    struct buf b = BUF_INIT(256);
+    if (r->state == RELAY_ASKED) {
+        relay_add_served(r);
+    } else if (r->ticket) {
+        answer_add_number(r->x, "x-berth-queue-position", place);
+        answer_add_number(r->x, "x-berth-expected-wait-ms", dispatch_ticket_wait_ms(r->ticket));
+    }
+    http_respond_start(r->x, 200, "text/event-stream", -1);
+    r->event_stream = true;
+}
+
+static void give_sign(struct relay *r, uint64_t waited_s)
+{
     unsigned place = r->ticket ? dispatch_position(r->ticket) : 0;
+    char text[128];
+    int n;
 
     if (!http_respond_started(r->x)) {
-        http_respond_start(r->x, 200, "text/event-stream", -1);
-        r->event_stream = true;
+        start_signs(r, place);
     }
     if (place > 0) {
-        buf_printf(&b, ": waiting for an instance, place %u, %llu s\n\n", place,
-                   (unsigned long long)waited_s);
+        n = snprintf(text, sizeof(text), ": waiting for an instance, place %u, about %llu s\n\n",
+                     place,
+                     (unsigned long long)(dispatch_ticket_wait_ms(r->ticket) + 999) / 1000);
     } else {
-        buf_printf(&b, ": waiting for the first token, %llu s\n\n", (unsigned long long)waited_s);
+        n = snprintf(text, sizeof(text), ": waiting for the first token, %llu s so far\n\n",
+                     (unsigned long long)waited_s);
     }
-    http_respond_write(r->x, buf_data(&b), b.len);
-    buf_finish(&b);
+    relay_send(r, text, (size_t)n);
 }
 
-static void sweep_soon(struct gateway *g)
+static uint64_t next_due(const struct relay *r)
 {
-    if (!list_empty(&g->relays) && !timer_active(&g->sweep)) {
-        timer_start(&g->sweep, MIN_OF(g->stream_wait_ms, (uint64_t)SWEEP_MS));
+    bool sign = r->signs && r->state != RELAY_ANSWERING;
+
+    return sign ? MIN_OF(r->sign_ms, r->deadline_ms) : r->deadline_ms;
+}
+
+static void sweep_by(struct gateway *g, uint64_t due_ms)
+{
+    uint64_t now = world_now_ms(g->in.world);
+
+    if (!timer_active(&g->sweep) || g->sweep.due_ms > due_ms) {
+        timer_start(&g->sweep, due_ms > now ? due_ms - now : 0);
     }
+}
+
+static void on_deadline(struct relay *r)
+{
+    char text[96];
+
+    snprintf(text, sizeof(text), "the request was not done within its deadline of %.3g s",
+             (double)r->time_limit_ms / 1000);
+    relay_fail(r, -ETIMEDOUT, NULL, text);
 }
 
 void relay_sweep(void *gateway)
 {
     struct gateway *g = gateway;
-    uint64_t now = world_now_ms(g->in.world);
-    struct relay *r;
+    uint64_t now = world_now_ms(g->in.world), due = UINT64_MAX;
+    struct relay *r, *tmp;
 
-    list_for_each (r, &g->relays, node) {
-        if (r->request.stream && r->state != RELAY_ANSWERING && now >= r->sign_ms) {
-            comment(r, (now - r->began_ms) / 1000);
-            r->sign_ms = now + MAX_OF(g->stream_wait_ms, (uint64_t)SWEEP_MS);
+    list_for_each_safe (r, tmp, &g->relays, node) {
+        if (now >= r->deadline_ms) {
+            on_deadline(r);
+            continue;
         }
+        if (now >= next_due(r)) {
+            give_sign(r, (now - r->began_ms) / 1000);
+            r->sign_ms = now + MAX_OF(g->stream_wait_ms, (uint64_t)SIGN_MS);
+        }
+        due = MIN_OF(due, next_due(r));
     }
-    sweep_soon(g);
+    if (due != UINT64_MAX) {
+        sweep_by(g, due);
+    }
 }
 
 /* The beginning */
 
-/* Refused before it is known which model it is about. */
-static void refuse(struct gateway *g, struct http_exchange *x, enum endpoint endpoint,
-                   const struct error *e)
+static uint64_t limit(uint64_t asked_ms, uint64_t most_ms)
 {
-    count_request(g, "", endpoint, error_kind(e->code)->http_status);
-    answer_error(x, e->code, e->code == -ENOENT ? "model_not_found" : NULL, e->text);
+    return asked_ms ? MIN_OF(asked_ms, most_ms) : most_ms;
 }
 
-/* The request and its model; on failure there is nothing to finish. */
-static int read_request(struct gateway *g, struct http_exchange *x, enum endpoint endpoint,
-                        struct gateway_request *ret, const struct model **ret_model,
-                        struct error *reterr)
+struct relay *relay_new(struct gateway *g, struct http_exchange *x,
+                        const struct endpoint *endpoint, const struct model *model,
+                        const struct client_headers *headers)
 {
-    int r = gateway_request_read(http_exchange_body(x), endpoint == ENDPOINT_CHAT, ret, reterr);
+    struct relay *r = take_spare(g);
+    const char *id = http_exchange_id(x);
+
+    r->gateway = g;
+    r->x = x;
+    r->endpoint = endpoint;
+    r->model_id = model->id;
+    r->counts = counts_of(g, model);
+    r->headers = *headers;
+    r->headers.queue_timeout_ms =
+        headers->queue_timeout_ms ? limit(headers->queue_timeout_ms, g->queue_timeout_ms) : 0;
+    r->started_us = http_exchange_started_us(x);
+    r->began_ms = world_now_ms(g->in.world);
+    r->sign_ms = r->began_ms + g->stream_wait_ms;
+    r->time_limit_ms = limit(headers->deadline_ms, g->deadline_ms);
+    r->deadline_ms = r->began_ms + r->time_limit_ms;
+    sse_reader_init(&r->sse, SSE_EVENT_MAX);
+    memcpy(r->request_id, id, MIN_OF(strlen(id), sizeof(r->request_id) - 1));
+    record_begin(g, x, &r->record);
+    record_text(r->record.user_agent, sizeof(r->record.user_agent), headers->user_agent);
+    record_text(r->record.model, sizeof(r->record.model), span_of(model->config->id));
+    strcpy(r->method, "POST");
+    list_append(&g->relays, &r->node);
+    http_exchange_set_events(x, &relay_client_events, r);
+    return r;
+}
+
+void relay_go(struct relay *r)
+{
+    r->signs = r->request.stream && !r->path && !r->endpoint->translation;
+    sweep_by(r->gateway, next_due(r));
+    if (r->translated.unload) {
+        relay_unload(r);
+    } else {
+        ask_for_instance(r, false);
+    }
+}
+
+/* A request in the door's own words becomes one that engines understand. */
+static int translate(const struct translation *translation, struct http_exchange *x,
+                     struct translated *ret, struct gateway_request *ret_request,
+                     struct error *reterr)
+{
+    int n = translation->read(http_exchange_body(x), http_exchange_started_us(x), ret, reterr);
+
+    if (n < 0) {
+        return n;
+    }
+    *ret_request = (struct gateway_request){ 0 };
+    if (ret->body) {
+        n = gateway_request_read((struct span){ ret->body, ret->body_len }, false, ret_request,
+                                 reterr);
+    } else {
+        ret_request->model = xstrdup(ret->model);
+    }
+    if (n < 0) {
+        translated_finish(ret);
+        return n;
+    }
+    ret_request->stream = ret->stream;
+    ret_request->has_keep_alive = ret->has_keep_alive;
+    ret_request->keep_alive_ms = ret->keep_alive_ms;
+    return 0;
+}
+
+/* Everything that is known before its life begins. */
+struct reading {
+    struct client_headers headers;
+    struct gateway_request request;
+    struct translated translated;
+    const struct model *model;
+};
+
+/* On failure there is nothing to forget. */
+static int read_request(struct gateway *g, struct http_exchange *x,
+                        const struct endpoint *endpoint, struct reading *in, struct error *reterr)
+{
+    int r = client_headers_read(http_exchange_head(x), &in->headers, reterr);
 
     if (r < 0) {
         return r;
     }
-    *ret_model = models_find(g->in.models, span_of(ret->model));
-    if (!*ret_model) {
+    r = endpoint->translation
+            ? translate(endpoint->translation, x, &in->translated, &in->request, reterr)
+            : gateway_request_read(http_exchange_body(x), endpoint->asks_usage, &in->request,
+                                   reterr);
+    if (r < 0) {
+        return r;
+    }
+    in->model = gateway_find_model(g, in->request.model, endpoint->shape);
+    if (!in->model) {
         r = error_set(reterr, -ENOENT,
                       "the model '%s' does not exist; GET /v1/models lists those that do",
-                      strlen(ret->model) > MODEL_ID_MAX ? "…" : ret->model);
-        gateway_request_finish(ret);
+                      strlen(in->request.model) > MODEL_ID_MAX ? "…" : in->request.model);
+        gateway_request_finish(&in->request);
+        translated_finish(&in->translated);
     }
     return r;
 }
 
-void relay_start(struct gateway *g, struct http_exchange *x, enum endpoint endpoint)
+void relay_start(struct gateway *g, struct http_exchange *x, const struct endpoint *endpoint)
 {
-    struct gateway_request request = { 0 };
-    const struct model *model = NULL;
+    struct reading in = { 0 };
     struct error e = { 0 };
     struct relay *r;
 
-    if (read_request(g, x, endpoint, &request, &model, &e) < 0) {
-        refuse(g, x, endpoint, &e);
+    if (read_request(g, x, endpoint, &in, &e) < 0) {
+        account_refusal(g, x, endpoint, NULL, &e);
+        answer_error(x, endpoint->shape, e.code, e.code == -ENOENT ? "model_not_found" : NULL,
+                     e.text);
         return;
     }
-    r = xcalloc(1, sizeof(*r));
-    r->gateway = g;
-    r->x = x;
-    r->endpoint = endpoint;
-    r->request = request;
-    r->model_id = model->id;
-    r->counts = counts_of(g, model);
-    r->began_ms = world_now_ms(g->in.world);
-    r->sign_ms = r->began_ms + g->stream_wait_ms;
-    sse_reader_init(&r->sse, EVENT_MAX);
-    buf_init(&r->refusal, REFUSAL_MAX);
-    list_append(&g->relays, &r->node);
-    sweep_soon(g);
-    http_exchange_set_events(x, &client_events, r);
-    ask_for_instance(r, false);
+    r = relay_new(g, x, endpoint, in.model, &in.headers);
+    r->request = in.request;
+    r->translated = in.translated;
+    if (r->request.has_keep_alive && !r->translated.unload) {
+        placement_keep_alive(g->in.placement, r->model_id, r->request.keep_alive_ms);
+    }
+    relay_go(r);
 }

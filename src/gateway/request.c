@@ -1,15 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reading a request's body: one pass, no tree; the only edit is stream_options.include_usage. */
+/* Reading a request's body: one pass, no tree. Edits are kept in the order of their places, and
+ * never overlap. */
 #include "gateway/request.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "codec/scan.h"
+#include "models/models.h"
 
 enum { BYTES_PER_TOKEN = 4, DEFAULT_OUTPUT_TOKENS = 256, MOST_TOKENS = 10 * 1000 * 1000 };
 
-enum { F_MODEL, F_STREAM, F_OPTIONS, F_USAGE, F_MAX_TOKENS, F_MAX_COMPLETION, F_COUNT };
+enum {
+    F_MODEL,
+    F_STREAM,
+    F_OPTIONS,
+    F_USAGE,
+    F_MAX_TOKENS,
+    F_MAX_COMPLETION,
+    F_MAX_OUTPUT,
+    F_KEEP_ALIVE,
+    F_TTL,
+    F_COUNT
+};
 
 static const char *const names[F_COUNT] = {
     [F_MODEL] = "model",
@@ -18,6 +32,9 @@ static const char *const names[F_COUNT] = {
     [F_USAGE] = "stream_options.include_usage",
     [F_MAX_TOKENS] = "max_tokens",
     [F_MAX_COMPLETION] = "max_completion_tokens",
+    [F_MAX_OUTPUT] = "max_output_tokens",
+    [F_KEEP_ALIVE] = "keep_alive",
+    [F_TTL] = "ttl",
 };
 
 static bool given(const struct scan_member *m)
@@ -44,6 +61,14 @@ static int read_flag(const struct scan_member *m, bool *ret, struct error *reter
     return given(m) ? scan_bool(m, ret, reterr) : 0;
 }
 
+static int read_options(const struct scan_member *f, bool *ret_usage, struct error *reterr)
+{
+    if (given(&f[F_OPTIONS]) && f[F_OPTIONS].type != SCAN_OBJECT) {
+        return error_set(reterr, -EINVAL, "'stream_options' must be an object");
+    }
+    return read_flag(&f[F_USAGE], ret_usage, reterr);
+}
+
 /* The token limit, when it is a sane number; what is wrong with it otherwise is for the engine to
  * say. */
 static uint32_t expected_tokens(const struct scan_member *f, size_t body_bytes)
@@ -51,7 +76,7 @@ static uint32_t expected_tokens(const struct scan_member *f, size_t body_bytes)
     uint64_t prompt = body_bytes / BYTES_PER_TOKEN;
     int64_t limit = DEFAULT_OUTPUT_TOKENS, v;
 
-    for (int i = F_MAX_TOKENS; i <= F_MAX_COMPLETION; i++) {
+    for (int i = F_MAX_TOKENS; i <= F_MAX_OUTPUT; i++) {
         if (f[i].type == SCAN_NUMBER && scan_int(&f[i], &v, NULL) == 0 && v >= 0) {
             limit = MIN_OF(v, (int64_t)MOST_TOKENS);
         }
@@ -59,45 +84,106 @@ static uint32_t expected_tokens(const struct scan_member *f, size_t body_bytes)
     return (uint32_t)MIN_OF(prompt, (uint64_t)MOST_TOKENS) + (uint32_t)limit;
 }
 
-/* body with [from, to) replaced by text */
-static void splice(struct gateway_request *r, struct span body, const char *from, const char *to,
-                   struct span text)
+/* keep_alive */
+
+static int parse_keep_alive(const struct scan_member *m, int64_t *ret_ms, struct error *reterr)
 {
-    r->parts[0] = (struct span){ body.p, (size_t)(from - body.p) };
-    r->parts[1] = text;
-    r->parts[2] = (struct span){ to, (size_t)(body.p + body.n - to) };
-    r->part_count = 3;
-}
+    json_t *value;
+    int r;
 
-static void add_usage(struct gateway_request *r, struct span body, const struct scan_member *f)
-{
-    r->added_usage = true;
-    if (given(&f[F_USAGE]) || f[F_USAGE].type == SCAN_NULL) {
-        struct span v = f[F_USAGE].value;
-
-        splice(r, body, v.p, v.p + v.n, SPAN("true"));
-    } else if (f[F_OPTIONS].type == SCAN_OBJECT) {
-        struct scan_opening o = scan_opening(f[F_OPTIONS].value);
-
-        splice(r, body, o.at, o.at,
-               o.empty ? SPAN("\"include_usage\":true") : SPAN("\"include_usage\":true,"));
-    } else if (f[F_OPTIONS].type == SCAN_NULL) {
-        struct span v = f[F_OPTIONS].value;
-
-        splice(r, body, v.p, v.p + v.n, SPAN("{\"include_usage\":true}"));
-    } else {
-        struct scan_opening o = scan_opening(body);
-
-        /* Never empty: it has a model. */
-        splice(r, body, o.at, o.at, SPAN("\"stream_options\":{\"include_usage\":true},"));
+    if (m->type != SCAN_NUMBER && m->type != SCAN_STRING) {
+        return error_set(reterr, -EINVAL, "'%s' must be a number of seconds or a duration",
+                         m->name);
     }
+    value = json_loadb(m->value.p, m->value.n, JSON_DECODE_ANY, NULL);
+    if (!value) {
+        return error_set(reterr, -EINVAL, "'%s' is not a number that can be read", m->name);
+    }
+    r = keep_alive_parse(value, ret_ms, reterr);
+    json_decref(value);
+    return r;
 }
 
-int gateway_request_read(struct span body, bool may_add_usage, struct gateway_request *ret,
+/* Either of the two names; both would leave no comma that belongs to one of them only. */
+static int read_keep_alive(struct gateway_request *r, const struct scan_member *f,
+                           struct error *reterr)
+{
+    const struct scan_member *m = f[F_TTL].type != SCAN_ABSENT ? &f[F_TTL] : &f[F_KEEP_ALIVE];
+    struct span cut;
+    int n;
+
+    if (m->type == SCAN_ABSENT) {
+        return 0;
+    }
+    if (m == &f[F_TTL] && f[F_KEEP_ALIVE].type != SCAN_ABSENT) {
+        return error_set(reterr, -EINVAL, "give 'keep_alive' or 'ttl', not both");
+    }
+    if (given(m)) {
+        n = parse_keep_alive(m, &r->keep_alive_ms, reterr);
+        if (n < 0) {
+            return n;
+        }
+        r->has_keep_alive = true;
+        if (m == &f[F_TTL] && r->keep_alive_ms == 0) {
+            r->keep_alive_ms = KEEP_ALIVE_FOREVER;
+        }
+    }
+    cut = scan_cut(m);
+    r->edits[r->edit_count++] = (struct body_edit){ cut.p, cut.p + cut.n, { NULL, 0 } };
+    return 0;
+}
+
+/* The usage that we want to know */
+
+static struct body_edit replacing(struct span value, struct span text)
+{
+    return (struct body_edit){ value.p, value.p + value.n, text };
+}
+
+static struct body_edit usage_edit(struct span body, const struct scan_member *f)
+{
+    struct scan_opening o;
+
+    if (f[F_USAGE].type != SCAN_ABSENT) {
+        return replacing(f[F_USAGE].value, SPAN("true"));
+    }
+    if (f[F_OPTIONS].type == SCAN_NULL) {
+        return replacing(f[F_OPTIONS].value, SPAN("{\"include_usage\":true}"));
+    }
+    if (f[F_OPTIONS].type == SCAN_OBJECT) {
+        o = scan_opening(f[F_OPTIONS].value);
+        return (struct body_edit){ o.at, o.at,
+                                   o.empty ? SPAN("\"include_usage\":true")
+                                           : SPAN("\"include_usage\":true,") };
+    }
+    o = scan_opening(body); /* never empty: it has a model, which stays */
+    return (struct body_edit){ o.at, o.at, SPAN("\"stream_options\":{\"include_usage\":true},") };
+}
+
+/* The whole */
+
+static int take_members(struct gateway_request *r, const struct scan_member *f,
+                        struct error *reterr)
+{
+    int n = read_model(&f[F_MODEL], &r->model, reterr);
+
+    if (n == 0) {
+        n = read_flag(&f[F_STREAM], &r->stream, reterr);
+    }
+    if (n == 0) {
+        n = read_options(f, &r->asked_for_usage, reterr);
+    }
+    if (n == 0) {
+        n = read_keep_alive(r, f, reterr);
+    }
+    return n;
+}
+
+int gateway_request_read(struct span body, bool add_usage, struct gateway_request *ret,
                          struct error *reterr)
 {
     struct scan_member f[F_COUNT];
-    struct gateway_request r = { .parts = { body }, .part_count = 1 };
+    struct gateway_request r = { .body = body };
     int n;
 
     for (int i = 0; i < F_COUNT; i++) {
@@ -107,26 +193,73 @@ int gateway_request_read(struct span body, bool may_add_usage, struct gateway_re
     if (n < 0) {
         return n;
     }
-    n = read_model(&f[F_MODEL], &r.model, reterr);
-    if (n == 0) {
-        n = read_flag(&f[F_STREAM], &r.stream, reterr);
-    }
-    if (n == 0 && given(&f[F_OPTIONS]) && f[F_OPTIONS].type != SCAN_OBJECT) {
-        n = error_set(reterr, -EINVAL, "'stream_options' must be an object");
-    }
-    if (n == 0) {
-        n = read_flag(&f[F_USAGE], &r.asked_for_usage, reterr);
-    }
+    n = take_members(&r, f, reterr);
     if (n < 0) {
         gateway_request_finish(&r);
         return n;
     }
+    r.model_value = f[F_MODEL].value;
     r.tokens = expected_tokens(f, body.n);
-    if (may_add_usage && r.stream && !r.asked_for_usage) {
-        add_usage(&r, body, f);
+    if (add_usage && r.stream && !r.asked_for_usage) {
+        r.added_usage = true;
+        r.edits[r.edit_count++] = usage_edit(body, f);
     }
     *ret = r;
+    gateway_request_compose(ret, (struct span){ 0 });
     return 0;
+}
+
+void gateway_request_opaque(struct span body, struct gateway_request *ret)
+{
+    *ret = (struct gateway_request){
+        .body = body,
+        .tokens = (uint32_t)MIN_OF(body.n / BYTES_PER_TOKEN, (size_t)MOST_TOKENS) +
+                  DEFAULT_OUTPUT_TOKENS,
+        .parts = { body },
+        .part_count = body.n > 0,
+    };
+}
+
+/* Of two at one place the insertion stands first. */
+static bool stands_before(const struct body_edit *a, const struct body_edit *b)
+{
+    return a->from < b->from || (a->from == b->from && a->to < b->to);
+}
+
+static void insert_edit(struct body_edit *edits, size_t count, struct body_edit edit)
+{
+    for (; count > 0 && stands_before(&edit, &edits[count - 1]); count--) {
+        edits[count] = edits[count - 1];
+    }
+    edits[count] = edit;
+}
+
+static void add_part(struct gateway_request *r, const char *p, size_t n)
+{
+    if (n > 0) {
+        r->parts[r->part_count++] = (struct span){ p, n };
+    }
+}
+
+void gateway_request_compose(struct gateway_request *r, struct span model_text)
+{
+    struct body_edit edits[BODY_EDITS_MAX];
+    const char *at = r->body.p;
+    size_t count = 0;
+
+    for (; count < r->edit_count; count++) {
+        insert_edit(edits, count, r->edits[count]);
+    }
+    if (model_text.p) {
+        insert_edit(edits, count++, replacing(r->model_value, model_text));
+    }
+    r->part_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        add_part(r, at, (size_t)(edits[i].from - at));
+        add_part(r, edits[i].text.p, edits[i].text.n);
+        at = edits[i].to;
+    }
+    add_part(r, at, (size_t)(r->body.p + r->body.n - at));
 }
 
 void gateway_request_finish(struct gateway_request *r)

@@ -28,27 +28,52 @@ static bool number_after(const char *p, size_t n, struct span key, uint64_t *ret
     return at < end && span_to_u64(digits, ret) == 0;
 }
 
-/* The object after the last "usage": in the bytes. */
+/* The object that opens at p, as far as it stands there: no bracket occurs in it but its own. */
+static size_t object_length(const char *p, size_t n)
+{
+    size_t depth = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        depth += p[i] == '{';
+        if (p[i] == '}' && --depth == 0) {
+            return i + 1;
+        }
+    }
+    return n;
+}
+
+static void read_counts(struct usage *u, struct span object)
+{
+    uint64_t prompt, read = 0, written = 0;
+
+    if (number_after(object.p, object.n, SPAN("\"prompt_tokens\""), &prompt) ||
+        number_after(object.p, object.n, SPAN("\"input_tokens\""), &prompt)) {
+        u->found = true;
+        /* Anthropic counts what the cache gave, or took, apart. */
+        (void)number_after(object.p, object.n, SPAN("\"cache_read_input_tokens\""), &read);
+        (void)number_after(object.p, object.n, SPAN("\"cache_creation_input_tokens\""), &written);
+        u->prompt_tokens = prompt + read + written;
+        u->cached_tokens = read;
+        (void)number_after(object.p, object.n, SPAN("\"cached_tokens\""), &u->cached_tokens);
+    }
+    u->found |=
+        number_after(object.p, object.n, SPAN("\"completion_tokens\""), &u->completion_tokens) ||
+        number_after(object.p, object.n, SPAN("\"output_tokens\""), &u->completion_tokens);
+}
+
+/* The objects after each "usage": in the bytes. */
 static void look(struct usage *u, const char *p, size_t n)
 {
     static const char needle[] = "\"usage\":";
     const char *end = p + n, *at = p;
-    uint64_t prompt, completion, cached;
 
     while ((at = memmem(at, (size_t)(end - at), needle, sizeof(needle) - 1))) {
         at += sizeof(needle) - 1;
-        if (!number_after(at, (size_t)(end - at), SPAN("\"prompt_tokens\""), &prompt)) {
-            continue;
+        while (at < end && *at == ' ') {
+            at++;
         }
-        u->found = true;
-        u->prompt_tokens = prompt;
-        u->completion_tokens = 0;
-        u->cached_tokens = 0;
-        if (number_after(at, (size_t)(end - at), SPAN("\"completion_tokens\""), &completion)) {
-            u->completion_tokens = completion;
-        }
-        if (number_after(at, (size_t)(end - at), SPAN("\"cached_tokens\""), &cached)) {
-            u->cached_tokens = cached;
+        if (at < end && *at == '{') {
+            read_counts(u, (struct span){ at, object_length(at, (size_t)(end - at)) });
         }
     }
 }

@@ -84,6 +84,21 @@ static void on_ready(void *arg)
 
 /* Life of an upstream */
 
+/* Of the Host header: without the port that the scheme has anyway. */
+static char *host_of(const struct http_upstream_options *o)
+{
+    char where[ADDRESS_TEXT_SIZE];
+
+    if (o->host || o->where.is_unix) {
+        return xstrdup(o->host ? o->host : "localhost");
+    }
+    address_format(&o->where, where);
+    if (o->where.port == (o->where.tls ? 443 : 80)) {
+        *strrchr(where, ':') = '\0';
+    }
+    return xstrdup(where);
+}
+
 #define DEFAULT(field, value)                                                                      \
     do {                                                                                           \
         if (o->field == 0) {                                                                       \
@@ -96,7 +111,6 @@ struct http_upstream *http_upstream_create(struct world *w,
 {
     struct http_upstream *u = xcalloc(1, sizeof(*u));
     struct http_upstream_options *o = &u->options;
-    char where[ADDRESS_TEXT_SIZE];
 
     u->world = w;
     *o = *options;
@@ -104,8 +118,7 @@ struct http_upstream *http_upstream_create(struct world *w,
     DEFAULT(idle_ms, 4000);
     DEFAULT(connect_timeout_ms, 5000);
     DEFAULT(max_head_bytes, 64 << 10);
-    address_format(&o->where, where);
-    u->host = xstrdup(o->host ? o->host : o->where.is_unix ? "localhost" : where);
+    u->host = host_of(o);
     o->host = u->host;
     list_init(&u->active);
     list_init(&u->idle);

@@ -7,6 +7,10 @@
  * A large request leaves as fast as the upstream takes it; of its body no more than 256 KiB are
  * copied at a time. An upstream that answers before it has read the whole request (413, say) is
  * heard: the rest of the body is not sent, and the connection is not used again.
+ *
+ * An upstream with TLS (options.where.tls) is like any other. An answer whose end is the end of the
+ * connection is whole there only when the peer says goodbye (close_notify); one with a length or in
+ * chunks needs no goodbye.
  */
 #pragma once
 
@@ -21,10 +25,11 @@ struct http_call;
 
 struct http_upstream_options {
     struct address where;
-    const char *host; /* of the Host header; NULL: "localhost" for unix, else the address */
+    const char *host; /* of the Host header; NULL: "localhost" for unix, else that of `where`, with
+                         the port when it is not the scheme's own */
     size_t max_idle;  /* kept connections; 0: 64 */
     uint64_t idle_ms; /* how long they are kept; 0: 4 s (llama-server closes after 5 s) */
-    uint64_t connect_timeout_ms; /* 0: 5 s */
+    uint64_t connect_timeout_ms; /* looking up the name and TLS included; 0: 5 s */
     size_t max_head_bytes;       /* of an answer; 0: 64 KiB */
 };
 
@@ -42,7 +47,8 @@ struct http_call_handler {
     void (*on_body)(void *owner, const char *p, size_t n);
     /* The answer is whole. The call is void. */
     void (*on_end)(void *owner);
-    /* It failed: e->code -ECONNREFUSED (could not connect, in time or at all), -ECONNRESET (cut),
+    /* It failed: e->code -ECONNREFUSED (could not connect, in time or at all; the sentence says
+     * why: name not known, certificate not valid, …), -ECONNRESET (cut),
      * -EPROTO (broken HTTP), -ETIMEDOUT (up to 100 ms late), -ECANCELED. The call is void. */
     void (*on_fail)(void *owner, const struct error *e);
 };

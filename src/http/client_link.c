@@ -391,15 +391,15 @@ void link_send_request(struct link *k)
     }
 }
 
-static void on_connect(void *owner, struct stream *s, int status)
+static void on_connect(void *owner, struct stream *s, const struct error *e)
 {
     struct link *k = owner;
     char where[ADDRESS_TEXT_SIZE];
 
     k->connecting = NULL;
-    if (status < 0) {
+    if (e) {
         describe(k->upstream, where);
-        link_fail(k, -ECONNREFUSED, "cannot connect to %s: %s", where, strerror(-status));
+        link_fail(k, -ECONNREFUSED, "cannot connect to %s: %s", where, e->text);
         return;
     }
     k->stream = s;

@@ -154,13 +154,16 @@ static bool wins(const char *a, const char *b)
     return false;
 }
 
-/* 2: the row's own method; 1: HEAD on a GET row; 0: no. */
+/* 3: the row's own method; 2: HEAD on a GET row; 1: a row of every method; 0: no. */
 static int method_fits(const struct route *route, struct span method)
 {
     if (span_eq(method, route->method)) {
+        return 3;
+    }
+    if (span_eq(method, "HEAD") && str_eq(route->method, "GET")) {
         return 2;
     }
-    return span_eq(method, "HEAD") && str_eq(route->method, "GET");
+    return str_eq(route->method, "*");
 }
 
 static void allow_one(struct route_match *m, const char *method)
@@ -178,6 +181,22 @@ static void allow_one(struct route_match *m, const char *method)
     }
 }
 
+static void allow_row(struct route_match *m, const char *method)
+{
+    static const char *const all[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" };
+
+    if (str_eq(method, "*")) {
+        for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+            allow_one(m, all[i]);
+        }
+        return;
+    }
+    allow_one(m, method);
+    if (str_eq(method, "GET")) {
+        allow_one(m, "HEAD");
+    }
+}
+
 struct best {
     const struct row *row;
     int method;
@@ -192,10 +211,7 @@ static void consider(struct route_match *m, struct best *best, const struct row 
     if (!m->table) {
         m->table = row->table;
     }
-    allow_one(m, row->route->method);
-    if (str_eq(row->route->method, "GET")) {
-        allow_one(m, "HEAD");
-    }
+    allow_row(m, row->route->method);
     if (!fit) {
         return;
     }
@@ -228,7 +244,9 @@ struct route_match router_match(const struct router *r, struct span method, stru
     if (best.row) {
         m.table = best.row->table;
         m.route = best.row->route;
-        m.allow[0] = '\0';
+        if (!str_eq(best.row->route->method, "*")) {
+            m.allow[0] = '\0';
+        }
     }
     return m;
 }
@@ -304,6 +322,31 @@ static void put_string(struct buf *out, const char *text)
     free(copy);
 }
 
+/* Anthropic's words, by status. */
+static const char *anthropic_type(int status)
+{
+    switch (status) {
+    case 401:
+        return "authentication_error";
+    case 403:
+        return "permission_error";
+    case 404:
+        return "not_found_error";
+    case 413:
+        return "request_too_large";
+    case 408:
+    case 504:
+        return "timeout_error";
+    case 429:
+        return "rate_limit_error";
+    case 503:
+    case 529:
+        return "overloaded_error";
+    default:
+        return status < 500 ? "invalid_request_error" : "api_error";
+    }
+}
+
 void error_body(enum error_shape shape, int status, const char *type, const char *code,
                 const char *message, struct buf *out)
 {
@@ -320,6 +363,17 @@ void error_body(enum error_shape shape, int status, const char *type, const char
             buf_puts(out, "null");
         }
         buf_puts(out, "}}");
+        break;
+    case SHAPE_ANTHROPIC:
+        buf_printf(out, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":",
+                   anthropic_type(status));
+        put_string(out, message);
+        buf_puts(out, "}}");
+        break;
+    case SHAPE_OLLAMA:
+        buf_puts(out, "{\"error\":");
+        put_string(out, message);
+        buf_puts(out, "}");
         break;
     case SHAPE_ENVELOPE:
         buf_puts(out, "{\"code\":-1,\"message\":");

@@ -18,6 +18,8 @@ enum route_scope { SCOPE_PUBLIC, SCOPE_INFERENCE, SCOPE_ADMIN };
 enum error_shape {
     SHAPE_DETAIL,   /* {"detail": …} */
     SHAPE_OPENAI,   /* {"error": {…}} */
+    SHAPE_ANTHROPIC, /* {"type":"error","error":{"type","message"}} */
+    SHAPE_OLLAMA,   /* {"error": "…"} */
     SHAPE_ENVELOPE, /* {"code":-1,"message":…} */
 };
 
@@ -34,12 +36,14 @@ struct route_doc {
 };
 
 struct route {
-    const char *method;
+    const char *method; /* "*": every method that no other row of the path has */
     const char *path; /* "/api/models/{id}/start"; a last "{rest*}" takes all that follows */
     enum route_scope scope;
     void (*handle)(void *owner, struct http_exchange *x, const struct route_params *params);
     const char *summary; /* one sentence */
     struct route_doc doc;
+    bool raw; /* bodies of any type and any size that the server takes: what they mean is for the
+                 handler */
 };
 
 struct route_table {
@@ -61,7 +65,7 @@ struct route_match {
     const struct route_table *table; /* NULL: no such path */
     const struct route *route;       /* NULL with a table: the path is known, the method is not */
     struct route_params params;
-    char allow[64]; /* then: the methods it has, "GET, POST" */
+    char allow[64]; /* then, and for a row of method "*": the methods it has, "GET, POST" */
 };
 /* HEAD matches GET. Paths are compared as they came, without decoding. */
 struct route_match router_match(const struct router *r, struct span method, struct span path);

@@ -27,6 +27,9 @@ struct http_server_options {
     /* Every request. owner is the server's. */
     void (*handle)(void *owner, struct http_exchange *x);
     void *owner;
+    /* Every request as soon as its head stands, before its body came: may add headers to whatever
+     * answer comes, the server's own refusals included. NULL: nobody. */
+    void (*on_head)(void *owner, struct http_exchange *x);
     size_t max_head_bytes;      /* 0: 32 KiB → 431 */
     size_t max_body_bytes;      /* 0: 32 MiB → 413 */
     size_t body_budget_bytes;   /* all held bodies together; 0: 512 MiB → 503 */
@@ -71,7 +74,7 @@ uint64_t http_exchange_started_us(const struct http_exchange *x);
  * a fresh one. Sent back with every answer; with the server's own errors as soon as the head was
  * read. */
 const char *http_exchange_id(struct http_exchange *x);
-/* One header more for whatever answer comes, before it is started; both are copied. At most 8 and
+/* One header more for whatever answer comes, before it is started; both are copied. At most 24 and
  * 8 KiB together; beyond that, and a value with control bytes, is left out. */
 void http_exchange_add_header(struct http_exchange *x, const char *name, const char *value);
 

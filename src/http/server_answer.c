@@ -13,7 +13,7 @@
 #include "base/macros.h"
 #include "http/server_int.h"
 
-enum { EXTRA_HEADERS_MAX = 8 };
+enum { EXTRA_HEADERS_MAX = 24 };
 
 /* Writing heads */
 
@@ -133,6 +133,7 @@ void connection_refuse(struct connection *c, int status, const char *text)
     buf_puts(b, date_line(c->server));
     if (c->x) {
         buf_printf(b, "x-request-id: %s\r\n", http_exchange_id(c->x));
+        buf_append(b, buf_data(&c->x->extra), c->x->extra.len);
     }
     buf_printf(b,
                "Content-Type: application/json\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
@@ -236,7 +237,10 @@ void http_exchange_add_header(struct http_exchange *x, const char *name, const c
     if (x->extra_count < EXTRA_HEADERS_MAX &&
         strlen(name) + strlen(value) + 4 <= x->extra.max - x->extra.len) {
         x->extra_count++;
-        buf_printf(&x->extra, "%s: %s\r\n", name, value);
+        buf_puts(&x->extra, name);
+        buf_append(&x->extra, ": ", 2);
+        buf_puts(&x->extra, value);
+        buf_append(&x->extra, "\r\n", 2);
     }
 }
 

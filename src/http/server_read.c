@@ -83,6 +83,9 @@ static bool read_head(struct connection *c)
         c->x = x;
         c->body_len = 0;
         c->head_len = (size_t)len;
+        if (s->options.on_head) {
+            s->options.on_head(s->options.owner, x);
+        }
         return begin_body(c);
     }
     server_spare_exchange(s, x);

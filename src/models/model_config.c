@@ -238,24 +238,25 @@ static size_t count_characters(const char *s)
     return n;
 }
 
-static void check_id(const char *id, struct validation *v)
+/* An id or an alias: `what` says which. */
+static void check_id(const char *what, const char *id, struct validation *v)
 {
     if (id[0] == '\0') {
-        validation_error(v, "id must not be empty");
+        validation_error(v, "%s must not be empty", what);
     } else if (strlen(id) > MODEL_ID_MAX) {
-        validation_error(v, "id must be at most %d bytes long", MODEL_ID_MAX);
+        validation_error(v, "%s must be at most %d bytes long", what, MODEL_ID_MAX);
     } else if (has_control(id) || !is_valid_utf8(id, strlen(id))) {
-        validation_error(v, "id must not hold control characters");
+        validation_error(v, "%s must not hold control characters", what);
     } else if (has_blank_end(id)) {
-        validation_error(v, "id must not begin or end with a blank");
+        validation_error(v, "%s must not begin or end with a blank", what);
     } else if (str_eq(id, ".") || str_eq(id, "..")) {
-        validation_error(v, "id must not be '%s', which no URL can name", id);
+        validation_error(v, "%s must not be '%s', which no URL can name", what, id);
     }
 }
 
 static void check_texts(const struct model_config *c, struct validation *v)
 {
-    check_id(c->id, v);
+    check_id("id", c->id, v);
     if (c->name[0] == '\0') {
         validation_error(v, "name must not be empty");
     } else if (count_characters(c->name) > NAME_MAX_CHARACTERS) {
@@ -391,6 +392,101 @@ static void read_retry_policy(const struct reader *in, struct retry_policy *p, j
     warn_unknown(&r, known);
 }
 
+/* ---- how long it stays, and other names ---- */
+
+static int keep_alive_of_seconds(double seconds, int64_t *ret_ms)
+{
+    *ret_ms = seconds < 0 ? KEEP_ALIVE_FOREVER : (int64_t)(MIN_OF(seconds, 1e12) * 1000);
+    return 0;
+}
+
+int keep_alive_parse(const json_t *value, int64_t *ret_ms, struct error *reterr)
+{
+    const char *text = json_string_value(value);
+    uint64_t ms;
+
+    if (json_is_number(value)) {
+        return keep_alive_of_seconds(json_number_value(value), ret_ms);
+    }
+    if (text && text[0] == '-' && str_to_duration_ms(text + 1, &ms) == 0) {
+        return keep_alive_of_seconds(-1, ret_ms);
+    }
+    if (text && str_to_duration_ms(text, &ms) == 0) {
+        return keep_alive_of_seconds((double)ms / 1000, ret_ms);
+    }
+    return error_set(reterr, -EINVAL,
+                     "keep_alive must be a number of seconds or a duration such as \"5m\" (negative: "
+                     "for ever)");
+}
+
+/* keep_alive goes before llama-swap's ttl, in which 0 is for ever. */
+static int64_t read_keep_alive(const struct reader *in)
+{
+    const json_t *value = member_of(in, "keep_alive", NULLABLE);
+    int64_t ms = KEEP_ALIVE_DEFAULT, ttl = read_int(in, "ttl", -1, NULLABLE);
+    struct error e = { 0 };
+
+    if (value && keep_alive_parse(value, &ms, &e) < 0) {
+        validation_error(in->v, "%s", e.text);
+    } else if (!value && ttl >= 0) {
+        ms = ttl == 0 ? KEEP_ALIVE_FOREVER : MIN_OF(ttl, INT_MAX) * 1000;
+    }
+    return ms;
+}
+
+static char **read_aliases(const struct reader *in)
+{
+    const json_t *list = member_of(in, "aliases", NULLABLE);
+    size_t n = json_array_size(list);
+    char **aliases;
+
+    if (list && !json_is_array(list)) {
+        complain(in, "aliases", "Input should be a valid list", "list_type");
+        return NULL;
+    }
+    if (n > MODEL_ALIASES_MAX) {
+        validation_error(in->v, "aliases must be at most %d", MODEL_ALIASES_MAX);
+        return NULL;
+    }
+    aliases = n ? xcalloc(n + 1, sizeof(*aliases)) : NULL;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *alias = json_array_get(list, i);
+
+        if (!json_is_string(alias) ||
+            strlen(json_string_value(alias)) != json_string_length(alias)) {
+            complain(in, "aliases", "Input should be a valid list of strings", "string_type");
+        }
+        aliases[i] = xstrdup(json_is_string(alias) ? json_string_value(alias) : "?");
+    }
+    return aliases;
+}
+
+static void check_aliases(const struct model_config *c, struct validation *v)
+{
+    for (char **a = c->aliases; a && *a; a++) {
+        check_id("an alias", *a, v);
+        if (str_eq(*a, c->id)) {
+            validation_error(v, "the alias '%s' is the model's own id", *a);
+        }
+        for (char **b = c->aliases; b < a; b++) {
+            if (str_eq(*a, *b)) {
+                validation_error(v, "the alias '%s' stands twice", *a);
+            }
+        }
+    }
+}
+
+static int read_replicas(const struct reader *in)
+{
+    int64_t n = read_int(in, "replicas", 1, 0);
+
+    if (n < 1 || n > MODEL_REPLICAS_MAX) {
+        validation_error(in->v, "replicas must be between 1 and %d", MODEL_REPLICAS_MAX);
+        return 1;
+    }
+    return (int)n;
+}
+
 /* ---- the whole ---- */
 
 static void read_members(const struct reader *in, struct model_config *c)
@@ -407,6 +503,12 @@ static void read_members(const struct reader *in, struct model_config *c)
                                          "health_check",
                                          "retry_policy",
                                          "autostart",
+                                         "pinned",
+                                         "on_demand",
+                                         "replicas",
+                                         "aliases",
+                                         "keep_alive",
+                                         "ttl",
                                          "created_at",
                                          "updated_at",
                                          NULL };
@@ -426,6 +528,11 @@ static void read_members(const struct reader *in, struct model_config *c)
     read_health_check(in, &c->health_check, empty);
     read_retry_policy(in, &c->retry_policy, empty);
     c->autostart = read_bool(in, "autostart", false);
+    c->pinned = read_bool(in, "pinned", false);
+    c->on_demand = read_bool(in, "on_demand", true);
+    c->replicas = read_replicas(in);
+    c->aliases = read_aliases(in);
+    c->keep_alive_ms = read_keep_alive(in);
     warn_unknown(in, known);
     json_decref(empty);
 }
@@ -452,7 +559,33 @@ struct model_config *model_config_parse(const json_t *json, struct validation *v
         free(TAKE_PTR(c->additional_parameters));
     }
     check_texts(c, v);
+    check_aliases(c, v);
     return c;
+}
+
+bool model_config_is_wanted(const struct model_config *c)
+{
+    return c->autostart || c->pinned;
+}
+
+static bool has_name(const struct model_config *c, const char *name)
+{
+    for (char **a = c->aliases; a && *a; a++) {
+        if (str_eq(*a, name)) {
+            return true;
+        }
+    }
+    return str_eq(c->id, name);
+}
+
+const char *model_config_shared_name(const struct model_config *a, const struct model_config *b)
+{
+    for (char **name = b->aliases; name && *name; name++) {
+        if (has_name(a, *name)) {
+            return *name;
+        }
+    }
+    return !str_eq(a->id, b->id) && has_name(a, b->id) ? b->id : NULL;
 }
 
 struct model_config *model_config_free(struct model_config *c)
@@ -468,6 +601,7 @@ struct model_config *model_config_free(struct model_config *c)
     free(c->additional_parameters);
     json_decref(c->parameters);
     json_decref(c->resource_requirements);
+    str_list_free(c->aliases);
     free(c->health_check.endpoint);
     free(c->created_at);
     free(c->updated_at);
@@ -485,6 +619,27 @@ static json_t *devices_to_json(const struct model_config *c)
     return list;
 }
 
+static json_t *aliases_to_json(const struct model_config *c)
+{
+    json_t *list = json_array();
+
+    for (char **a = c->aliases; a && *a; a++) {
+        json_array_append_new(list, json_string(*a));
+    }
+    return list;
+}
+
+static json_t *keep_alive_to_json(int64_t ms)
+{
+    if (ms == KEEP_ALIVE_DEFAULT) {
+        return json_null();
+    }
+    if (ms == KEEP_ALIVE_FOREVER) {
+        return json_integer(-1);
+    }
+    return ms % 1000 ? json_real((double)ms / 1000) : json_integer(ms / 1000);
+}
+
 json_t *model_config_to_json(const struct model_config *c)
 {
     const struct health_check *h = &c->health_check;
@@ -496,11 +651,14 @@ json_t *model_config_to_json(const struct model_config *c)
                               p->max_attempts, "initial_delay", p->initial_delay_s, "max_delay",
                               p->max_delay_s, "backoff_factor", p->backoff_factor);
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:s?, s:O, s:O, s:o, s:o, s:b, s:s?, s:s?}",
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:s?, s:O, s:O, s:o, s:o, s:b, s:b, s:b, s:i, "
+                     "s:o, s:o, s:s?, s:s?}",
                      "id", c->id, "name", c->name, "framework", c->framework, "model_path",
                      c->model_path, "priority", c->priority, "gpu_devices", devices_to_json(c),
                      "additional_parameters", c->additional_parameters, "parameters", c->parameters,
                      "resource_requirements", c->resource_requirements, "health_check", health,
-                     "retry_policy", retry, "autostart", c->autostart, "created_at", c->created_at,
-                     "updated_at", c->updated_at);
+                     "retry_policy", retry, "autostart", c->autostart, "pinned", c->pinned,
+                     "on_demand", c->on_demand, "replicas", c->replicas, "aliases",
+                     aliases_to_json(c), "keep_alive", keep_alive_to_json(c->keep_alive_ms),
+                     "created_at", c->created_at, "updated_at", c->updated_at);
 }

@@ -34,6 +34,7 @@ struct change {
     struct model_config *config; /* add, update; the catalogue's after the commit */
     bool takes_over;             /* update: the model becomes the file's */
     bool unchanged;              /* success without a write */
+    enum model_wish by;          /* want */
     models_done_fn done;
     void *arg;
 };
@@ -46,6 +47,7 @@ struct models {
     size_t count, cap;
     size_t adding; /* adds in flight */
     struct map by_public_id;
+    struct map by_alias; /* a name that two models claim is the one's who was stored last */
     struct list in_flight, ready;
     struct timer ready_timer;
     struct notify signal;
@@ -94,6 +96,29 @@ static struct entry *insert_entry(struct models *m, int64_t id)
     return e;
 }
 
+static void forget_names(struct models *m, const struct entry *e)
+{
+    const struct model_config *c = e->model.config;
+
+    map_remove(&m->by_public_id, c->id);
+    for (char **a = c->aliases; a && *a; a++) {
+        if (map_get(&m->by_alias, *a) == e) {
+            map_remove(&m->by_alias, *a);
+        }
+    }
+}
+
+static void remember_names(struct models *m, struct entry *e)
+{
+    const struct model_config *c = e->model.config;
+
+    map_put(&m->by_public_id, c->id, e);
+    for (char **a = c->aliases; a && *a; a++) {
+        map_remove(&m->by_alias, *a);
+        map_put(&m->by_alias, *a, e);
+    }
+}
+
 /* The entry stays, out of the catalogue. */
 static void detach_entry(struct models *m, struct entry *e)
 {
@@ -101,7 +126,7 @@ static void detach_entry(struct models *m, struct entry *e)
 
     memmove(&m->entries[at], &m->entries[at + 1], (m->count - at - 1) * sizeof(struct entry *));
     m->count--;
-    map_remove(&m->by_public_id, e->model.config->id);
+    forget_names(m, e);
 }
 
 static void entry_free(struct entry *e)
@@ -132,7 +157,7 @@ static struct entry *remember(struct models *m, const struct model_row *row,
         e = insert_entry(m, row->id);
         e->created_ms = row->created_ms;
     } else if (e->model.config != config) {
-        map_remove(&m->by_public_id, e->model.config->id);
+        forget_names(m, e);
         model_config_free(e->model.config);
     }
     set_times(config, e->created_ms, row->updated_ms);
@@ -140,7 +165,7 @@ static struct entry *remember(struct models *m, const struct model_row *row,
     e->model.origin = row->origin;
     e->model.wanted = row->wanted;
     e->model.epoch = row->epoch;
-    map_put(&m->by_public_id, config->id, e);
+    remember_names(m, e);
     return e;
 }
 
@@ -202,10 +227,13 @@ const struct model *models_get(const struct models *m, int64_t id)
     return e ? &e->model : NULL;
 }
 
-const struct model *models_find(const struct models *m, struct span public_id)
+const struct model *models_find(const struct models *m, struct span name)
 {
-    const struct entry *e = map_get_span(&m->by_public_id, public_id);
+    const struct entry *e = map_get_span(&m->by_public_id, name);
 
+    if (!e) {
+        e = map_get_span(&m->by_alias, name);
+    }
     return e ? &e->model : NULL;
 }
 
@@ -226,9 +254,10 @@ struct notify *models_signal(struct models *m)
 
 /* ---- the end of a change ---- */
 
-static void tell(struct models *m, enum model_change_kind kind, const struct entry *e)
+static void tell(struct models *m, enum model_change_kind kind, enum model_wish by,
+                 const struct entry *e)
 {
-    struct model_change change = { kind, e->model.id, e->model.config->id, &e->model };
+    struct model_change change = { kind, e->model.id, by, e->model.config->id, &e->model };
 
     notify_emit(&m->signal, &change);
 }
@@ -251,13 +280,22 @@ static void publish_events(struct change *c)
     }
 }
 
+const char *model_wish_name(enum model_wish wish)
+{
+    static const char *const names[] = {
+        [WISH_USER] = "user", [WISH_DEMAND] = "demand", [WISH_IDLE] = "idle"
+    };
+
+    return names[wish];
+}
+
 static void next_change(struct models *m, struct entry *e);
 static void make_ready(struct change *c, int result, const char *text);
 
 static void forget(struct models *m, struct entry *e)
 {
     detach_entry(m, e);
-    tell(m, MODEL_REMOVED, e);
+    tell(m, MODEL_REMOVED, WISH_USER, e);
     while (!list_empty(&e->waiting)) {
         struct change *c = list_first(&e->waiting, struct change, node);
 
@@ -280,18 +318,18 @@ static void apply(struct change *c)
     publish_events(c);
     switch (c->write.action) {
     case ACTION_ADD:
-        tell(m, MODEL_ADDED, remember(m, row, TAKE_PTR(c->config)));
+        tell(m, MODEL_ADDED, WISH_USER, remember(m, row, TAKE_PTR(c->config)));
         break;
     case ACTION_UPDATE:
         e = remember(m, row, TAKE_PTR(c->config));
-        tell(m, MODEL_UPDATED, e);
+        tell(m, MODEL_UPDATED, WISH_USER, e);
         if (e->model.wanted != was_wanted) {
-            tell(m, MODEL_WANTED_CHANGED, e);
+            tell(m, MODEL_WANTED_CHANGED, WISH_USER, e);
         }
         break;
     case ACTION_WANT:
         e->model.wanted = row->wanted;
-        tell(m, MODEL_WANTED_CHANGED, e);
+        tell(m, MODEL_WANTED_CHANGED, c->by, e);
         break;
     case ACTION_REMOVE:
         forget(m, e);
@@ -311,7 +349,7 @@ static void follow_others(struct change *c)
         struct model_config *config = parse_stored(&c->write.fresh);
 
         if (config) {
-            tell(m, MODEL_UPDATED, remember(m, &c->write.fresh, config));
+            tell(m, MODEL_UPDATED, WISH_USER, remember(m, &c->write.fresh, config));
         }
     }
 }
@@ -425,6 +463,49 @@ static json_t *changed_members(const struct model_config *a, const struct model_
     return names;
 }
 
+/* Names are one space: an id or alias that another model has, or that a change with the store is
+ * about to give to another, is taken. NULL: none is. */
+static const char *taken_name(const struct models *m, const struct model_config *c, int64_t id)
+{
+    struct entry *other = map_get(&m->by_alias, c->id);
+    const struct change *f;
+
+    if (other && other->model.id != id) {
+        return c->id;
+    }
+    for (char **a = c->aliases; a && *a; a++) {
+        other = map_get(&m->by_public_id, *a);
+        other = other ? other : map_get(&m->by_alias, *a);
+        if (other && other->model.id != id) {
+            return *a;
+        }
+    }
+    list_for_each (f, &m->in_flight, node) {
+        const char *name = f->config && (!id || f->write.row.id != id)
+                               ? model_config_shared_name(c, f->config)
+                               : NULL;
+
+        if (name) {
+            return name;
+        }
+    }
+    return NULL;
+}
+
+/* The configuration file's models are checked among themselves before; the file wins. */
+static bool refuse_taken_name(struct change *c)
+{
+    const char *name = c->takes_over ? NULL : taken_name(c->m, c->config, c->write.row.id);
+    char text[MODEL_ID_MAX + 64];
+
+    if (!name) {
+        return false;
+    }
+    snprintf(text, sizeof(text), "the name '%s' is another model's id or alias", name);
+    make_ready(c, -EEXIST, text);
+    return true;
+}
+
 /* Who asks for a model that runs from now on: the definition, or somebody. */
 static json_t *wanted_data(const char *by)
 {
@@ -435,10 +516,13 @@ static void start_update(struct change *c, const struct model *model)
 {
     struct model_row *row = &c->write.row;
     struct model_config *config = c->config;
-    bool turned_on = config->autostart && !model->config->autostart;
+    bool turned_on = model_config_is_wanted(config) && !model_config_is_wanted(model->config);
 
     free(config->id);
     config->id = xstrdup(model->config->id);
+    if (refuse_taken_name(c)) {
+        return;
+    }
     row->origin = c->takes_over ? MODEL_FROM_CONFIG : model->origin;
     row->wanted = model->wanted || turned_on;
     row->epoch = model->epoch + 1;
@@ -463,7 +547,7 @@ static void start_want(struct change *c, const struct model *model)
     }
     c->write.row.epoch = model->epoch;
     add_event(c, wanted ? EVENT_MODEL_WANTED : EVENT_MODEL_UNWANTED, model->config->id,
-              wanted ? wanted_data("user") : NULL);
+              wanted_data(model_wish_name(c->by)));
     send(c);
 }
 
@@ -537,8 +621,12 @@ void models_add(struct models *m, struct model_config *config, enum model_origin
         make_ready(c, -EDQUOT, "there are too many models already");
         return;
     }
+    c->takes_over = origin == MODEL_FROM_CONFIG;
+    if (refuse_taken_name(c)) {
+        return;
+    }
     row->origin = origin;
-    row->wanted = config->autostart;
+    row->wanted = model_config_is_wanted(config);
     row->epoch = 1;
     row->created_ms = row->updated_ms = world_wall_ms(m->world);
     row->config = config_text(config);
@@ -572,11 +660,13 @@ void models_remove(struct models *m, int64_t id, models_done_fn done, void *arg)
     enqueue(change_create(m, ACTION_REMOVE, id, done, arg));
 }
 
-void models_set_wanted(struct models *m, int64_t id, bool wanted, models_done_fn done, void *arg)
+void models_set_wanted(struct models *m, int64_t id, bool wanted, enum model_wish by,
+                       models_done_fn done, void *arg)
 {
     struct change *c = change_create(m, ACTION_WANT, id, done, arg);
 
     c->write.row.wanted = wanted;
+    c->by = by;
     enqueue(c);
 }
 
@@ -667,6 +757,7 @@ struct models *models_create(struct world *w, struct store *store, struct events
     m->store = store;
     m->events = events;
     map_init(&m->by_public_id);
+    map_init(&m->by_alias);
     list_init(&m->in_flight);
     list_init(&m->ready);
     timer_init(&m->ready_timer, w, "models", on_ready, m);
@@ -714,6 +805,7 @@ struct models *models_destroy(struct models *m)
     }
     free(m->entries);
     map_finish(&m->by_public_id);
+    map_finish(&m->by_alias);
     free(m);
     return NULL;
 }

@@ -25,6 +25,8 @@ enum {
     MODEL_ID_MAX = 255,               /* bytes of a public id */
     MODEL_CONFIG_MAX = 256 * 1024,    /* bytes of a definition as compact JSON */
     MODEL_WARN_MEMORY_MB = 80 * 1024, /* gpu_memory beyond it is warned of */
+    MODEL_ALIASES_MAX = 32,
+    MODEL_REPLICAS_MAX = 32,
     MODELS_MAX = 10000,
 };
 
@@ -44,7 +46,11 @@ struct retry_policy {
     double backoff_factor;  /* 2.0 */
 };
 
-/* A definition: the contract's ModelConfig and what berth adds to it (autostart). */
+/* model_config.keep_alive_ms beside a number of milliseconds, of which 0 means: unload as soon as
+ * nothing runs */
+enum { KEEP_ALIVE_DEFAULT = -2, KEEP_ALIVE_FOREVER = -1 };
+
+/* A definition: the contract's ModelConfig and what berth adds to it (from autostart on). */
 struct model_config {
     char *id;        /* the public id, the name in requests */
     char *name;      /* for people */
@@ -60,7 +66,14 @@ struct model_config {
     int64_t gpu_memory_mb;
     struct health_check health_check;
     struct retry_policy retry_policy;
-    bool autostart;
+    bool autostart;  /* wanted as soon as it is defined */
+    bool pinned;     /* the same, and never unloaded or moved aside by berth itself */
+    bool on_demand;  /* true: a request for it starts it when it is stopped */
+    int replicas;    /* instances of it while it is wanted; 1 */
+    char **aliases;  /* other names in requests; NULL-terminated, or NULL for none */
+    int64_t keep_alive_ms; /* how long it stays after its last request: `keep_alive` (seconds, a
+                              duration such as "5m", negative: for ever) or llama-swap's `ttl`
+                              (seconds, 0: for ever) */
     char *created_at, *updated_at; /* ISO, set by the catalogue; NULL before */
 };
 
@@ -83,6 +96,14 @@ void validation_warn(struct validation *v, const char *fmt, ...) _printf_(2, 3);
  * need the engine (parameters, files) are its driver's: engines_validate.
  */
 struct model_config *model_config_parse(const json_t *json, struct validation *v);
+/* What `keep_alive` means in a definition or a request's body: a number of seconds or a duration
+ * ("90s", "5m", "-1"). -EINVAL when it is neither. */
+int keep_alive_parse(const json_t *value, int64_t *ret_ms, struct error *reterr) _must_check_;
+/* autostart or pinned: it is to run as soon as it is defined. */
+bool model_config_is_wanted(const struct model_config *c);
+/* An alias of one that is an id or alias of the other; NULL: none. (Two equal ids are not told: the
+ * store does.) */
+const char *model_config_shared_name(const struct model_config *a, const struct model_config *b);
 /* Accepts NULL, returns NULL. */
 struct model_config *model_config_free(struct model_config *c);
 /* The contract's object, whole, owned by the caller. */
@@ -108,7 +129,8 @@ int models_load(struct models *m, struct error *reterr) _must_check_;
 struct models *models_destroy(struct models *m);
 
 const struct model *models_get(const struct models *m, int64_t id);
-const struct model *models_find(const struct models *m, struct span public_id);
+/* By its public id or one of its aliases; a public id goes before an alias. */
+const struct model *models_find(const struct models *m, struct span name);
 size_t models_count(const struct models *m);
 /* In the order of creation: *cursor starts at 0; NULL at the end. Changing the catalogue while
  * walking is not allowed (asking for a change is: it comes later). */
@@ -122,7 +144,7 @@ const struct model *models_next(const struct models *m, size_t *cursor);
  * ask again), -ECANCELED (shutdown).
  */
 typedef void (*models_done_fn)(void *arg, int result, int64_t id, const struct error *e);
-/* -EEXIST when the public id is taken, -EDQUOT beyond MODELS_MAX. config is taken over in any case.
+/* -EEXIST when the public id or an alias is taken (by an id or an alias of another), -EDQUOT beyond MODELS_MAX. config is taken over in any case.
  * With autostart the model is wanted from the start. */
 void models_add(struct models *m, struct model_config *config, enum model_origin origin,
                 models_done_fn done, void *arg);
@@ -131,8 +153,12 @@ void models_add(struct models *m, struct model_config *config, enum model_origin
 void models_update(struct models *m, int64_t id, struct model_config *config, models_done_fn done,
                    void *arg);
 void models_remove(struct models *m, int64_t id, models_done_fn done, void *arg);
+/* Who wishes that a model runs, or does not. */
+enum model_wish { WISH_USER, WISH_DEMAND, WISH_IDLE, WISH_MAX_ };
+const char *model_wish_name(enum model_wish wish); /* "user", "demand", "idle" */
 /* Wanting what is wanted already changes nothing and is told to nobody but done. */
-void models_set_wanted(struct models *m, int64_t id, bool wanted, models_done_fn done, void *arg);
+void models_set_wanted(struct models *m, int64_t id, bool wanted, enum model_wish by,
+                       models_done_fn done, void *arg);
 /*
  * Makes the models of origin config equal to this list of definitions with distinct ids (each taken
  * over, the array is not): adds, updates what differs, removes. A model that was made by the API
@@ -146,6 +172,7 @@ enum model_change_kind { MODEL_ADDED, MODEL_UPDATED, MODEL_REMOVED, MODEL_WANTED
 struct model_change {
     enum model_change_kind kind;
     int64_t id;
+    enum model_wish by; /* of MODEL_WANTED_CHANGED */
     const char *public_id;
     const struct model *model; /* as it is now; for MODEL_REMOVED as it was, void after the call */
 };

@@ -193,8 +193,9 @@ function benchModel(daemon: Daemon): ReturnType<typeof model> {
     return model({ id: 'bench', model_path: script, parameters: { binary: scriptedEngine, ctx_size: 8192, parallel: 4096 } });
 }
 
+/** Without an access log, as its peers here (ACCESS_LOG=1: with one, to see what it costs). */
 async function startBerth(): Promise<{ daemon: Daemon; peer: Peer }> {
-    const daemon = await Daemon.start();
+    const daemon = await Daemon.start({ config: { gateway: { access_log: process.env.ACCESS_LOG === '1' } } });
     daemons.push(daemon);
     await daemon.up(benchModel(daemon));
     return { daemon, peer: { name: 'berth', port: daemon.port, pid: daemon.pid, headers: [], streams: true } };

@@ -170,7 +170,7 @@ test('who waits too long in the line is told so', async () => {
 });
 
 test('a model that is stopped is refused with 503 and a reason, not held for ever', async () => {
-    await daemon.create(daemon.scripted('idle'));
+    await daemon.create({ ...daemon.scripted('idle'), on_demand: false });
     const answer = await daemon.chat('idle');
     assert.equal(answer.status, 503, answer.text);
     assert.match(answer.json.error.message, /idle/);

@@ -26,7 +26,11 @@ test('an empty catalogue is an empty array; the path without its slash leads to 
     assert.deepEqual((await daemon.get('/api/models/')).json, []);
     const redirected = await daemon.get('/api/models');
     assert.equal(redirected.status, 307);
-    assert.match(String(redirected.headers.location), /\/api\/models\/$/);
+    assert.equal(redirected.headers.location, '/api/models/');
+    const asked = await daemon.get('/api/models?page=2&name=a%20b%26c');
+    assert.equal(asked.status, 307);
+    assert.equal(asked.headers.location, '/api/models/?page=2&name=a%20b%26c', 'the query is kept');
+    assert.equal((await daemon.post('/api/models', whole('first'))).status, 307, 'and so is the method');
 });
 
 test('create, read, list', async () => {
@@ -53,6 +57,72 @@ test('the configuration comes back whole, with its defaults', async () => {
     assert.deepEqual(config.retry_policy, { enabled: true, max_attempts: 3, initial_delay: 5, max_delay: 300, backoff_factor: 2.0 });
     assert.equal(config.resource_requirements.gpu_memory, 64);
     assert.match(config.created_at, /^\d{4}-\d\d-\d\dT/);
+});
+
+test('what berth adds to a definition is kept', async () => {
+    const added = { aliases: ['second', 'org/second:latest'], replicas: 2, pinned: true, on_demand: false, keep_alive: '5m' };
+    const made = await daemon.post('/api/models/', { ...whole('adding'), ...added });
+    assert.equal(made.status, 201, made.text);
+    const config = (await daemon.get('/api/models/adding/config')).json;
+    assert.deepEqual([config.aliases, config.replicas, config.pinned, config.on_demand], [added.aliases, 2, true, false]);
+    const { properties } = (await daemon.get('/openapi.json')).json.components.schemas.ModelConfig;
+    assert.deepEqual(Object.keys(config).filter((name) => !(name in properties)), [], 'every member is described');
+    assert.equal((await daemon.post('/api/models/', { ...whole('second') })).status, 400, 'an alias is taken like an id');
+    assert.equal((await daemon.ask({ method: 'DELETE', path: '/api/models/adding' })).status, 200);
+});
+
+test('B.16 1: one model is told whole, its path included', async () => {
+    const info = await daemon.get('/api/models/first');
+    assert.equal(info.status, 200);
+    assert.equal(info.json.model_path, whole('first').model_path);
+    assert.deepEqual((await daemon.get('/api/models/')).json, [info.json], 'and as in the list');
+});
+
+test('status and health of a model, asked and probed', async () => {
+    const names = (answer: { json: object }) => Object.keys(answer.json).sort();
+    const status = await daemon.get('/api/models/first/status');
+    assert.deepEqual(names(status), ['health', 'model_id', 'status', 'timestamp']);
+    assert.deepEqual([status.json.status, status.json.health], ['stopped', 'unknown']);
+    const health = await daemon.get('/api/models/first/health');
+    assert.deepEqual(names(health), ['health_result', 'health_status', 'model_id', 'timestamp']);
+    assert.deepEqual([health.json.health_status, health.json.health_result], ['unknown', null]);
+    const down = await daemon.post('/api/models/first/health-check');
+    assert.equal(down.status, 200);
+    assert.deepEqual(names(down), ['health_result', 'message', 'model_id', 'success']);
+    assert.equal(down.json.success, false);
+
+    await daemon.up(daemon.scripted('probed'));
+    const up = await daemon.post('/api/models/probed/health-check');
+    assert.deepEqual([up.json.success, up.json.health_result.is_healthy], [true, true]);
+    const told = (await daemon.get('/api/models/probed/health')).json;
+    assert.equal(told.health_status, 'healthy');
+    assert.equal(told.health_result.is_healthy, true);
+    await daemon.ask({ method: 'DELETE', path: '/api/models/probed?wait=1' });
+});
+
+test('a model with several instances is running while one is; stopped is who is not wanted', async () => {
+    const config = { ...daemon.scripted('several', { by_start: [{}, { load_ms: -1, never_ready: true }] }), replicas: 2 };
+    await daemon.create(config);
+    assert.equal(await daemon.status('several'), 'stopped');
+    await daemon.post('/api/models/several/start');
+    await daemon.waitStatus('several', 'running');
+    const states = (await daemon.instances('several')).map((one) => one.state).sort();
+    assert.deepEqual(states, ['ready', 'starting']);
+    assert.deepEqual((await daemon.instances('several') as any[]).map((one) => one.replica).sort(), [0, 1]);
+    assert.equal((await daemon.post('/api/models/several/stop?wait=1')).status, 200);
+    assert.equal(await daemon.status('several'), 'stopped');
+    assert.deepEqual(await daemon.instances('several'), []);
+    await daemon.ask({ method: 'DELETE', path: '/api/models/several' });
+});
+
+test('a stopped model that somebody asks for is starting, then running', async () => {
+    await daemon.create(daemon.scripted('asked', { load_ms: 400 }));
+    assert.equal(await daemon.status('asked'), 'stopped');
+    const chat = daemon.chat('asked');
+    await daemon.waitStatus('asked', 'starting');
+    assert.equal((await chat).status, 200);
+    assert.equal(await daemon.status('asked'), 'running');
+    await daemon.ask({ method: 'DELETE', path: '/api/models/asked?wait=1' });
 });
 
 test('a second one of the same id is 400', async () => {
@@ -154,15 +224,17 @@ test('start, status, restart, stop', async () => {
     assert.equal((await daemon.post('/api/models/first/stop')).status, 200, 'stopping what is stopped is no error');
 });
 
-test('an update of a running model runs it anew with the new definition', async () => {
+test('B.16 2: an update of a running model runs it anew with the new definition, and locks nobody out', async () => {
     const record = join(daemon.dir, 'updates');
     const config = model(daemon.scripted('changing', { record }));
     const instance = await daemon.up(config);
+    const others = Promise.all(Array.from({ length: 20 }, () => daemon.get('/api/models/')));
     const updated = await daemon.ask({ method: 'PUT', path: '/api/models/changing', body: { ...config, id: 'ignored', name: 'Renamed', parameters: { ...config.parameters, parallel: 7 } } });
     assert.equal(updated.status, 200, updated.text);
     assert.equal(updated.json.id, 'changing');
     assert.equal(updated.json.name, 'Renamed');
     assert.equal(updated.json.parameters.parallel, 7);
+    assert.ok((await others).every((answer) => answer.status === 200), 'everybody else is answered meanwhile');
     const next = await until('a process with the new definition', async () => {
         const now = await daemon.readyInstance('changing');
         return now.pid !== instance.pid && now;
@@ -177,7 +249,7 @@ test('an update of a running model runs it anew with the new definition', async 
     assert.equal(recorded(record).filter((line) => line.mark === 'start').length, 2);
 });
 
-test('delete stops a running model first, and stays after a restart of berth', async () => {
+test('B.16 2 and 3: delete stops a running model first, and stays after a restart of berth', async () => {
     const instance = await daemon.up(daemon.scripted('doomed'));
     const gone = await daemon.ask({ method: 'DELETE', path: '/api/models/doomed' });
     assert.equal(gone.status, 200, gone.text);

@@ -220,6 +220,13 @@ test('with access.keys on, nothing but the public doors answers without the key'
     assert.equal((await locked.get('/v1/models', { authorization: 'Bearer wrong' })).status, 401);
     assert.equal((await locked.get('/v1/models', { authorization: `Bearer ${key}` })).status, 200);
     assert.equal((await locked.get('/api/models/', { 'x-api-key': key })).status, 200);
+    assert.equal((await locked.get('/v1/models', { 'x-api-key': 'wrong' })).status, 401);
+    const message = { model: 'nobody', max_tokens: 1, messages: [{ role: 'user', content: 'Hello' }] };
+    const anthropic = (headers: Record<string, string>) => locked.post('/v1/messages', message, { 'anthropic-version': '2023-06-01', ...headers });
+    assert.equal((await anthropic({ 'x-api-key': key })).status, 404, 'let in: it is the model that is not there');
+    const keyless = await anthropic({});
+    assert.equal(keyless.status, 401);
+    assert.equal(keyless.json.type, 'error', 'in the words of its door');
     await locked.stop();
     const seen = locked.log().length;
     await locked.launch();

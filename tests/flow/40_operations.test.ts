@@ -105,6 +105,39 @@ test('health, readiness and the root say what they are asked', async () => {
     assert.match(String(page.headers['content-type']), /^text\/html/);
 });
 
+// One program for all: each client finds in the shared answers what its own server says there.
+test('GET /health and GET / satisfy the clients of all five programs', async () => {
+    const health = (await daemon.get('/health')).json;
+    assert.equal(health.status, 'healthy', 'all of them look for this word');
+    for (const member of ['status', 'service', 'timestamp', 'version']) { // the model service and its scheduler page
+        assert.equal(typeof health[member], 'string', member);
+    }
+    assert.ok(Number.isFinite(Date.parse(health.timestamp)));
+    assert.equal(health.redis, 'disabled', 'what is not there is not "ok"');
+    assert.equal(health.database, 'ok');
+    assert.ok(Number.isInteger(health.uptime) && health.uptime >= 0);
+
+    const root = (await daemon.get('/')).json;
+    assert.equal(root.code, 0); // LLM Scheduler: an envelope
+    assert.equal(typeof root.message, 'string'); // … and the model service's message
+    assert.deepEqual(Object.keys(root.data).sort(), ['name', 'status', 'version']);
+    assert.equal(root.data.status, 'running');
+    assert.deepEqual([root.name, root.version, root.status], [root.data.name, root.data.version, 'running']); // the evaluation tasks
+});
+
+test('the docs page stands on its own', async () => {
+    const page = await daemon.get('/docs', { accept: 'text/html' });
+    assert.equal(page.status, 200);
+    assert.match(String(page.headers['content-type']), /^text\/html/);
+    assert.match(String(page.headers['content-security-policy']), /default-src 'none'/);
+    assert.ok(!/ on[a-z]+=|<script>|style=|https?:/.test(page.text), 'no handlers, scripts or styles in line, nothing from elsewhere');
+    for (const [, path] of page.text.matchAll(/(?:src|href)="([^"]+)"/g)) {
+        assert.equal((await daemon.get(path)).status, 200, path);
+    }
+    const script = (await daemon.get('/docs/docs.js')).text;
+    assert.doesNotThrow(() => new Function(script), 'the script is whole');
+});
+
 test('metrics parse, and count what was sent', async () => {
     const before_ = parseMetrics((await daemon.get('/metrics')).text);
     for (let i = 0; i < 7; i++) {
@@ -131,7 +164,8 @@ test('the description holds every door with its statuses', async () => {
     assert.match(document.openapi, /^3\./);
     for (const path of ['/v1/models', '/v1/chat/completions', '/v1/completions', '/v1/embeddings', '/api/models/', '/api/models/{id}', '/api/models/{id}/start',
         '/api/models/{id}/stop', '/api/models/{id}/restart', '/api/models/{id}/status', '/api/models/{id}/config', '/api/models/validate', '/api/models/{id}/instances',
-        '/health', '/ready', '/metrics', '/openapi.json', '/api/events']) {
+        '/api/models/{id}/health', '/api/models/{id}/health-check', '/api/proxy/targets', '/api/proxy/stats', '/api/proxy/models/{id}/{path}', '/api/proxy/load-balance',
+        '/health', '/ready', '/metrics', '/openapi.json', '/docs', '/api/events']) {
         assert.ok(document.paths[path], `${path} is described`);
         for (const [method, operation] of Object.entries<any>(document.paths[path])) {
             assert.ok(operation.summary?.length > 5, `${method} ${path} has a summary`);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Random histories of engines: models are added, changed, removed, wanted and not, engines crash,
- * hang, leave workers behind and ignore TERM, berth is killed at any moment (and forgets what it
- * had not committed). Always: no two processes of one model, no process before its row (both
- * checked by the rig when a process starts). In the end: what is wanted is ready, once; what is not
- * is gone, row and directory too.
+ * Random histories of engines: models of every kind are added, changed, removed, wanted and not,
+ * made more and fewer replicas of; engines crash, hang, stand still over their work, leave workers
+ * behind and ignore TERM; a remote endpoint comes and goes, ports are taken by others, berth is
+ * killed at any moment (and forgets what it had not committed). Always: no two processes of one
+ * replica, no process before its row (both checked by the rig when a process starts). In the end:
+ * what is wanted is ready, as often as it is wanted; what is not is gone, row and directory too.
  *
  *     SEED=7 HISTORIES=1 VERBOSE=1 test_sim_engines     replays one with its log
  */
@@ -16,23 +17,27 @@
 
 #include "base/mem.h"
 
-enum { MODELS = 3, STEPS = 60 };
+enum { MODELS = 3, REPLICAS = 3, STEPS = 60, WORKS = 16, REMOTE_PORT = 9100, NAMED_PORT = 9001 };
 
 struct history {
     struct rig *rig;
     uint64_t seed;
     int64_t ids[MODELS]; /* 0: not there */
     bool wanted[MODELS];
+    unsigned replicas[MODELS];
+    bool remote[MODELS];
     int versions;
+    struct sim_engine *endpoint;  /* what remote models are about; NULL: it is away */
+    struct sim_engine *squatter;  /* somebody else on a port that a model names */
+    char works[WORKS][UUID_SIZE]; /* instances that were given a request */
+    size_t work_count;
 };
 
 static const char *const names[MODELS] = { "a", "b", "c" };
 static const char *const settings[] = {
-    "BERTH_ENGINES_START_TIMEOUT=3s",
-    "BERTH_ENGINES_STOP_GRACE=2s",
-    "BERTH_ENGINES_DRAIN_TIMEOUT=4s",
-    "BERTH_ENGINES_STABLE_AFTER=5s",
-    NULL,
+    "BERTH_ENGINES_START_TIMEOUT=3s", "BERTH_ENGINES_STOP_GRACE=2s",
+    "BERTH_ENGINES_DRAIN_TIMEOUT=4s", "BERTH_ENGINES_STABLE_AFTER=5s",
+    "BERTH_ENGINES_STALL_TIMEOUT=3s", NULL,
 };
 
 static bool one_in(struct rig *rig, uint64_t n)
@@ -54,17 +59,45 @@ static void roll(struct rig *rig, struct behaviour *b)
     };
 }
 
-static char *random_definition(struct history *h)
+#define POLICIES                                                                                   \
+    "\"retry_policy\":{\"initial_delay\":0.5,\"max_delay\":4,\"max_attempts\":2},"                 \
+    "\"health_check\":{\"interval\":1,\"timeout\":1,\"max_failures\":2}"
+
+static char *random_kind(struct history *h, size_t i)
 {
-    return xasprintf("\"parameters\":{\"ctx_size\":%d},"
-                     "\"retry_policy\":{\"initial_delay\":0.5,\"max_delay\":4,\"max_attempts\":2},"
-                     "\"health_check\":{\"interval\":1,\"timeout\":1,\"max_failures\":2}",
-                     1024 + ++h->versions);
+    struct rig *rig = h->rig;
+
+    h->remote[i] = one_in(rig, 5);
+    if (h->remote[i]) {
+        return xasprintf("\"framework\":\"openai\",\"model_path\":\"http://127.0.0.1:%d/%d\"",
+                         REMOTE_PORT, ++h->versions);
+    }
+    if (one_in(rig, 3)) {
+        return xasprintf("\"framework\":\"command\",\"model_path\":\"x\",\"parameters\":{"
+                         "\"command\":\"/bin/true --alias ${MODEL_ID} --host 127.0.0.1 "
+                         "--port ${PORT} --version %d\"}",
+                         ++h->versions);
+    }
+    if (one_in(rig, 3)) {
+        return xasprintf("\"parameters\":{\"ctx_size\":%d,\"port\":%d}", 1024 + ++h->versions,
+                         NAMED_PORT + 10 * (int)i);
+    }
+    return xasprintf("\"parameters\":{\"ctx_size\":%d}", 1024 + ++h->versions);
+}
+
+static char *random_definition(struct history *h, size_t i)
+{
+    char *kind = random_kind(h, i), *members;
+
+    h->replicas[i] = 1 + (unsigned)world_random_below(h->rig->world, REPLICAS);
+    members = xasprintf("%s,\"replicas\":%u," POLICIES, kind, h->replicas[i]);
+    free(kind);
+    return members;
 }
 
 static void add(struct history *h, size_t i)
 {
-    char *members = random_definition(h);
+    char *members = random_definition(h, i);
 
     h->ids[i] = rig_add_model(h->rig, names[i], members);
     h->wanted[i] = true;
@@ -73,10 +106,55 @@ static void add(struct history *h, size_t i)
 
 static void change_definition(struct history *h, size_t i)
 {
-    char *members = random_definition(h);
+    char *members = random_definition(h, i);
 
     rig_update_model(h->rig, h->ids[i], names[i], members);
     free(members);
+}
+
+/* Somebody says what holds already: a second load, a second stop. */
+static void say_again(struct history *h, size_t i)
+{
+    rig_want(h->rig, h->ids[i], h->wanted[i]);
+    if (h->wanted[i] && one_in(h->rig, 2)) {
+        engines_retry(h->rig->engines, h->ids[i]);
+    }
+}
+
+static void give_work(struct history *h)
+{
+    const struct instance *pub;
+    size_t cursor = 0;
+
+    while ((pub = engines_next(h->rig->engines, &cursor)) && h->work_count < WORKS) {
+        if (pub->state == INSTANCE_READY && one_in(h->rig, 2)) {
+            strcpy(h->works[h->work_count++], pub->uuid);
+            engines_note_work(h->rig->engines, pub->uuid, 1, true);
+        }
+    }
+}
+
+static void end_work(struct history *h)
+{
+    while (h->work_count > 0) {
+        engines_note_work(h->rig->engines, h->works[--h->work_count], -1, true);
+    }
+}
+
+static void flap(struct history *h)
+{
+    if (h->endpoint) {
+        rig_close_endpoint(TAKE_PTR(h->endpoint));
+    } else {
+        h->endpoint = rig_open_endpoint(h->rig, REMOTE_PORT);
+    }
+}
+
+static void squat(struct history *h, size_t i)
+{
+    rig_close_endpoint(TAKE_PTR(h->squatter));
+    h->squatter = rig_open_endpoint(
+        h->rig, (uint16_t)(NAMED_PORT + 10 * i + world_random_below(h->rig->world, REPLICAS)));
 }
 
 static void toggle(struct history *h, size_t i)
@@ -116,7 +194,7 @@ static bool has_orphaned_worker(struct rig *rig)
     struct sim_engine *engine;
 
     list_for_each (engine, &rig->alive, node) {
-        if (engine->is_worker && !rig_engine(rig, engine->alias)) {
+        if (engine->is_worker && !rig_replica(rig, engine->alias, engine->replica)) {
             return true;
         }
     }
@@ -126,12 +204,12 @@ static bool has_orphaned_worker(struct rig *rig)
 static void crash_berth(struct history *h)
 {
     struct rig *rig = h->rig;
+    struct sim_engine *engine, *tmp;
 
     rig_crash(rig);
-    for (size_t i = 0; i < MODELS; i++) {
-        struct sim_engine *engine = rig_engine(rig, names[i]);
-
-        if (engine && one_in(rig, 4)) {
+    h->work_count = 0;
+    list_for_each_safe (engine, tmp, &rig->alive, node) {
+        if (!engine->is_worker && one_in(rig, 4)) {
             sim_process_exit(engine->process, 0, 9); /* while nobody looks */
         }
     }
@@ -168,7 +246,8 @@ static void restart_berth(struct history *h)
 
 static void hurt_engine(struct history *h, size_t i)
 {
-    struct sim_engine *engine = rig_engine(h->rig, names[i]);
+    unsigned replica = (unsigned)world_random_below(h->rig->world, REPLICAS);
+    struct sim_engine *engine = rig_replica(h->rig, names[i], replica);
 
     if (!engine) {
         return;
@@ -180,30 +259,73 @@ static void hurt_engine(struct history *h, size_t i)
     }
 }
 
+static void step_world(struct history *h, size_t i)
+{
+    switch (world_random_below(h->rig->world, 6)) {
+    case 0:
+        crash_berth(h);
+        break;
+    case 1:
+        if (one_in(h->rig, 4)) {
+            restart_berth(h);
+        }
+        break;
+    case 2:
+        give_work(h);
+        break;
+    case 3:
+        end_work(h);
+        break;
+    case 4:
+        squat(h, i);
+        break;
+    default:
+        flap(h);
+        break;
+    }
+}
+
+static void step_model(struct history *h, size_t i)
+{
+    switch (world_random_below(h->rig->world, 10)) {
+    case 0:
+    case 1:
+        toggle(h, i);
+        break;
+    case 2:
+    case 3:
+        change_definition(h, i);
+        break;
+    case 4:
+        take_away(h, i);
+        break;
+    case 5:
+    case 6:
+        hurt_engine(h, i);
+        break;
+    case 7:
+        engines_restart(h->rig->engines, h->ids[i]);
+        break;
+    case 8:
+        engines_retry(h->rig->engines, h->ids[i]);
+        break;
+    default:
+        say_again(h, i);
+        break;
+    }
+}
+
 static void step(struct history *h)
 {
     struct rig *rig = h->rig;
     size_t i = (size_t)world_random_below(rig->world, MODELS);
-    uint64_t dice = world_random_below(rig->world, 12);
 
-    if (dice == 0) {
-        crash_berth(h);
-    } else if (dice == 9 && one_in(rig, 4)) {
-        restart_berth(h);
+    if (one_in(rig, 3)) {
+        step_world(h, i);
     } else if (!h->ids[i]) {
         add(h, i);
-    } else if (dice <= 2) {
-        toggle(h, i);
-    } else if (dice == 3) {
-        change_definition(h, i);
-    } else if (dice == 4) {
-        take_away(h, i);
-    } else if (dice <= 6) {
-        hurt_engine(h, i);
-    } else if (dice == 7) {
-        engines_restart(rig->engines, h->ids[i]);
-    } else if (dice == 8) {
-        engines_retry(rig->engines, h->ids[i]);
+    } else {
+        step_model(h, i);
     }
     rig->drains = !one_in(rig, 4);
     sim_run_for(rig->world, one_in(rig, 2) ? world_random_below(rig->world, 50)
@@ -216,6 +338,23 @@ static void be_kind(struct rig *rig, struct behaviour *b)
     *b = (struct behaviour){ .load_ms = 70 };
 }
 
+static void check_wanted(struct history *h, size_t i)
+{
+    struct rig *rig = h->rig;
+
+    rig_await_all(rig, h->ids[i], INSTANCE_READY, h->replicas[i], 1);
+    for (unsigned replica = 0; replica < h->replicas[i] && !h->remote[i]; replica++) {
+        struct sim_engine *engine = rig_replica(rig, names[i], replica);
+
+        assert_non_null(engine);
+        assert_false(engine->hung);
+    }
+    if (!h->remote[i]) {
+        assert_true(rig_count_alive(rig, names[i]) >= h->replicas[i]);
+        assert_true(rig_count_alive(rig, names[i]) <= 2 * (size_t)h->replicas[i]); /* workers */
+    }
+}
+
 /* Faults end; who gave up is asked again; then everything wanted must be there. */
 static void settle(struct history *h)
 {
@@ -223,6 +362,11 @@ static void settle(struct history *h)
 
     rig->roll = be_kind;
     rig->drains = true;
+    end_work(h);
+    rig_close_endpoint(TAKE_PTR(h->squatter));
+    if (!h->endpoint) {
+        flap(h);
+    }
     sim_run_for(rig->world, 60 * 1000);
     for (size_t i = 0; i < MODELS; i++) {
         if (h->wanted[i]) {
@@ -232,8 +376,7 @@ static void settle(struct history *h)
     sim_run_for(rig->world, 60 * 1000);
     for (size_t i = 0; i < MODELS; i++) {
         if (h->wanted[i]) {
-            rig_await(rig, h->ids[i], INSTANCE_READY, 1);
-            assert_false(rig_engine(rig, names[i])->hung);
+            check_wanted(h, i);
         } else if (rig_count_alive(rig, names[i])) {
             fail_msg("%s is not wanted and lives", names[i]);
         }
@@ -276,6 +419,7 @@ static void run_history(uint64_t seed)
     }
     settle(&h);
     check_nothing_left(&h);
+    rig_close_endpoint(h.endpoint);
     rig_destroy(h.rig);
 }
 

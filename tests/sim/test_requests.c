@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "gateway/gateway.h"
 #include "http/server.h"
+#include "placement/placement.h"
 
 enum { STEPS = 60, QUEUE_MAX = 4, QUEUE_TIMEOUT_MS = 10000, MAX_ATTEMPTS = 3 };
 
@@ -39,13 +40,15 @@ static const char *const settings[] = {
 struct house {
     struct scene scene;
     struct access *access;
+    struct placement *placement;
     struct gateway *gateway;
     struct router *router;
     struct front *front;
     struct http_server *server;
     struct access_listener tag;
     struct http_upstream *client;
-    struct listener on_model_dispatch, on_model_gateway, on_instance;
+    struct listener on_model_dispatch, on_model_placement, on_model_gateway;
+    struct listener on_instance_dispatch, on_instance_placement, on_demand;
     int64_t ids[MODELS];   /* 0: not there */
     bool deleted[MODELS];  /* at some time */
     bool unwanted[MODELS]; /* at some time */
@@ -84,6 +87,7 @@ static void build_server(struct house *h)
 
     h->server = http_server_create(h->scene.rig->world,
                                    &(struct http_server_options){ .handle = front_handle,
+                                                                  .on_head = front_on_head,
                                                                   .owner = h->front,
                                                                   .error_body = front_error_body });
     h->tag = (struct access_listener){ .loopback = true };
@@ -109,8 +113,8 @@ static void roll(struct rig *rig, struct behaviour *b)
 static struct rig *build_rig(struct house *h, uint64_t seed)
 {
     static const struct option_table *const tables[] = { &engines_options, &access_options,
-                                                         &dispatch_options, &gateway_options,
-                                                         NULL };
+                                                         &dispatch_options, &placement_options,
+                                                         &gateway_options, NULL };
     static const struct store_schema *const schemas[] = { &events_schema, &access_schema,
                                                           &models_schema, &engines_schema, NULL };
     struct rig *rig = rig_create_with(
@@ -136,18 +140,28 @@ static void open_house(struct house *h, uint64_t seed)
         access_create(rig->world, rig->store, rig->config, false, &h->access, &key, &e), 0);
     d = h->scene.dispatch =
         dispatch_create(rig->world, rig->config, rig->models, rig->engines, rig->metrics);
+    h->placement =
+        placement_create(rig->world, rig->config, rig->models, d);
     h->gateway = gateway_create(&(struct gateway_in){ .world = rig->world,
                                                       .config = rig->config,
                                                       .models = rig->models,
                                                       .engines = rig->engines,
                                                       .dispatch = d,
+                                                      .placement = h->placement,
                                                       .metrics = rig->metrics });
     h->router = router_create();
     router_add(h->router, gateway_routes(h->gateway));
+    router_add(h->router, gateway_anthropic_routes(h->gateway));
+    router_add(h->router, gateway_ollama_routes(h->gateway));
     h->front = front_create(h->router, h->access, rig->metrics);
     listen_to(&h->on_model_dispatch, models_signal(rig->models), dispatch_on_model, d);
+    listen_to(&h->on_model_placement, models_signal(rig->models), placement_on_model,
+              h->placement);
     listen_to(&h->on_model_gateway, models_signal(rig->models), gateway_on_model, h->gateway);
-    listen_to(&h->on_instance, engines_signal(rig->engines), dispatch_on_instance, d);
+    listen_to(&h->on_instance_dispatch, engines_signal(rig->engines), dispatch_on_instance, d);
+    listen_to(&h->on_instance_placement, engines_signal(rig->engines), placement_on_instance,
+              h->placement);
+    listen_to(&h->on_demand, dispatch_demand_signal(d), placement_on_demand, h->placement);
     build_server(h);
 }
 
@@ -156,11 +170,15 @@ static void close_house(struct house *h)
     h->client = http_upstream_destroy(h->client);
     h->server = http_server_destroy(h->server);
     notify_remove(&h->on_model_dispatch);
+    notify_remove(&h->on_model_placement);
     notify_remove(&h->on_model_gateway);
-    notify_remove(&h->on_instance);
+    notify_remove(&h->on_instance_dispatch);
+    notify_remove(&h->on_instance_placement);
+    notify_remove(&h->on_demand);
     h->front = front_destroy(h->front);
     h->router = router_destroy(h->router);
     h->gateway = gateway_destroy(h->gateway);
+    h->placement = placement_destroy(h->placement);
     h->scene.dispatch = dispatch_destroy(h->scene.dispatch);
     h->access = access_destroy(h->access);
     rig_destroy(h->scene.rig);
@@ -221,7 +239,7 @@ static void check_error(const struct ask *a, int status, const char *message)
         fits = a->broken || a->cut || ended_on_its_way(a) || ran_out_of_attempts(a);
         break;
     case 503:
-        fits = (h->unwanted[a->model] && strstr(message, "is stopped")) ||
+        fits = (h->unwanted[a->model] && strstr(message, "was stopped")) ||
                strstr(message, "cannot run");
         break;
     case 504: /* what was lost has used up time */

@@ -23,6 +23,12 @@ export interface ModelConfig {
     resource_requirements?: Record<string, unknown>;
     health_check?: Record<string, unknown>;
     retry_policy?: Record<string, unknown>;
+    aliases?: string[];
+    replicas?: number;
+    keep_alive?: number | string;
+    ttl?: number;
+    pinned?: boolean;
+    on_demand?: boolean;
 }
 
 export interface Instance {

@@ -57,11 +57,11 @@ struct client {
     struct stream *stream;
 };
 
-static void on_connect(void *owner, struct stream *s, int status)
+static void on_connect(void *owner, struct stream *s, const struct error *e)
 {
     struct client *c = owner;
 
-    assert_int_equal(status, 0);
+    assert_null(e);
     c->stream = s;
     stream_set_handler(s, &handler, c->f);
     stream_read_start(s);

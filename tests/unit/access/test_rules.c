@@ -230,6 +230,85 @@ static void test_names_and_types(void **state)
     assert_false(access_content_is_json(SPAN("application/x-www-form-urlencoded")));
 }
 
+/* Which pages of other sites get in without a key. */
+static void test_listed_origins(void **state)
+{
+    static const char *const named[] = { "https://app.example", "http://localhost:3000", NULL };
+    static const char *const all[] = { "https://app.example", "*", NULL };
+    // clang-format off
+    static const struct {
+        const char *const *list;
+        const char *origin;
+        enum route_scope scope;
+        int result;
+    } cases[] = {
+        { NULL,  "https://app.example",         SCOPE_INFERENCE, -EPERM },
+        { named, "https://app.example",         SCOPE_INFERENCE, 0 },
+        { named, "https://app.example",         SCOPE_ADMIN,     0 },
+        { named, "http://localhost:3000",       SCOPE_ADMIN,     0 },
+        { named, "http://app.example",          SCOPE_INFERENCE, -EPERM },
+        { named, "https://app.example:8443",    SCOPE_INFERENCE, -EPERM },
+        { named, "https://app.example.evil.io", SCOPE_INFERENCE, -EPERM },
+        { named, "https://sub.app.example",     SCOPE_INFERENCE, -EPERM },
+        { named, "null",                        SCOPE_INFERENCE, -EPERM },
+        { named, "*",                           SCOPE_INFERENCE, -EPERM },
+        { all,   "https://any.example",         SCOPE_INFERENCE, 0 },
+        { all,   "https://any.example",         SCOPE_ADMIN,     -EPERM },
+        { all,   "null",                        SCOPE_ADMIN,     -EPERM },
+        { all,   "https://app.example",         SCOPE_ADMIN,     0 },
+    };
+    // clang-format on
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct access_policy policy = policy_of(KEYS_AUTO);
+        struct error e = { 0 };
+        const struct access_facts facts = {
+            .scope = cases[i].scope,
+            .listener_loopback = true,
+            .peer_loopback = true,
+            .host = SPAN("localhost:8080"),
+            .origin = span_of(cases[i].origin),
+        };
+        int r;
+
+        policy.origins = cases[i].list;
+        r = access_decide(&policy, &facts, &e);
+        if (r != cases[i].result) {
+            fail_msg("case %zu (%s): %d", i, cases[i].origin, r);
+        }
+        assert_true(r == 0 || strstr(e.text, "cors.origins"));
+    }
+}
+
+static void test_well_formed_origins(void **state)
+{
+    static const char *const good[] = { "*", "https://app.example", "http://localhost:3000",
+                                        "http://[::1]:8080", "chrome-extension://abcdef" };
+    static const char *const bad[] = { "",
+                                       "app.example",
+                                       "https://app.example/",
+                                       "https://app.example/x",
+                                       "https://",
+                                       "://x",
+                                       "https://*.example, https://b",
+                                       "https://a b",
+                                       "https://user@host",
+                                       "https://host:port",
+                                       "https://a\r\nSet-Cookie: b",
+                                       "null" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        if (!access_origin_is_well_formed(good[i])) {
+            fail_msg("%s is refused", good[i]);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        if (access_origin_is_well_formed(bad[i])) {
+            fail_msg("'%s' is taken", bad[i]);
+        }
+    }
+}
+
 static void test_hash(void **state)
 {
     char hash[KEY_HASH_SIZE];
@@ -244,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_decisions),       cmocka_unit_test(test_no_key_stored),
         cmocka_unit_test(test_hosts),           cmocka_unit_test(test_origins),
         cmocka_unit_test(test_names_and_types), cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_listed_origins),  cmocka_unit_test(test_well_formed_origins),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,9 +19,22 @@ struct scripted_engine {
     struct sim_process *process;
 };
 
+/* Health and properties are one answer; everything else says what it was asked. */
 static void on_engine_request(void *owner, struct http_exchange *x)
 {
-    http_respond(x, 200, "application/json", SPAN("{\"status\":\"ok\",\"total_slots\":2}"));
+    const struct fixture *f = owner;
+    const struct http_head *head = http_exchange_head(x);
+    const struct span body = http_exchange_body(x);
+    _cleanup_(freep) char *echo = NULL;
+
+    if (span_eq(head->path, "/health") || span_eq(head->path, "/props") ||
+        span_eq(head->path, "/slots")) {
+        http_respond(x, 200, "application/json", SPAN("{\"status\":\"ok\",\"total_slots\":2}"));
+        return;
+    }
+    echo = xasprintf("%.*s %.*s %.*s", SPAN_ARG(head->method), SPAN_ARG(head->target), (int)body.n,
+                     body.p ? body.p : "");
+    http_respond(x, f->engine_failing ? 500 : 200, "text/plain", span_of(echo));
 }
 
 static void on_engine_end(void *arg)
@@ -43,8 +56,8 @@ static const char *host_argument(const struct spawn_spec *spec)
 
 static int start_engine(struct sim_process *p, const struct spawn_spec *spec)
 {
-    const struct http_server_options options = { .handle = on_engine_request };
-    const struct fixture *f = sim_process_context(p);
+    struct fixture *f = sim_process_context(p);
+    const struct http_server_options options = { .handle = on_engine_request, .owner = f };
     struct scripted_engine *engine = xcalloc(1, sizeof(*engine));
     struct address where = { .is_unix = true };
     struct error e;
@@ -84,10 +97,15 @@ static const struct option_table test_options = { test_rows, ARRAY_SIZE(test_row
 
 static void load_config(struct fixture *f)
 {
-    const struct option_table *const tables[] = { &test_options, &access_options, &engines_options,
-                                                  &dispatch_options, NULL };
+    const struct option_table *const tables[] = { &test_options,
+                                                  &access_options,
+                                                  &engines_options,
+                                                  &dispatch_options,
+                                                  &placement_options,
+                                                  &gateway_options,
+                                                  NULL };
     char *setting = xasprintf("BERTH_ENGINES_LLAMA_SERVER=%s/engine", f->dir);
-    const char *const env[] = { setting, NULL };
+    const char *const env[] = { setting, "BERTH_CORS_ORIGINS=https://app.example,*", NULL };
     struct error e = { 0 };
 
     if (config_load(NULL, env, tables, &f->config, &e) < 0) {
@@ -136,6 +154,14 @@ static void build(struct fixture *f)
                                                               .data_id = "test",
                                                               .self_path = "/proc/self/exe" });
     f->dispatch = dispatch_create(f->world, f->config, f->models, f->engines, f->metrics);
+    f->placement = placement_create(f->world, f->config, f->models, f->dispatch);
+    f->gateway = gateway_create(&(struct gateway_in){ .world = f->world,
+                                                      .config = f->config,
+                                                      .models = f->models,
+                                                      .engines = f->engines,
+                                                      .dispatch = f->dispatch,
+                                                      .placement = f->placement,
+                                                      .metrics = f->metrics });
     f->router = router_create();
     f->api = api_create(&(struct api_in){ .world = f->world,
                                           .config = f->config,
@@ -144,17 +170,24 @@ static void build(struct fixture *f)
                                           .models = f->models,
                                           .engines = f->engines,
                                           .dispatch = f->dispatch,
+                                          .placement = f->placement,
+                                          .gateway = f->gateway,
                                           .metrics = f->metrics,
                                           .router = f->router,
                                           .data_dir = f->dir,
                                           .version = "9.9" });
     api_add_routes(f->api, f->router);
+    router_add(f->router, gateway_routes(f->gateway));
+    router_add(f->router, gateway_anthropic_routes(f->gateway));
+    router_add(f->router, gateway_ollama_routes(f->gateway));
     f->front = front_create(f->router, f->access, f->metrics);
 }
 
-static void listen_to(struct listener *l, struct notify *to, void (*fn)(void *, const void *),
+static void listen_to(struct fixture *f, struct notify *to, void (*fn)(void *, const void *),
                       void *owner)
 {
+    struct listener *l = &f->listeners[f->listener_count++];
+
     l->fn = fn;
     l->owner = owner;
     notify_add(to, l);
@@ -164,6 +197,7 @@ struct fixture *fixture_create(void)
 {
     struct fixture *f = xcalloc(1, sizeof(*f));
     const struct http_server_options server = { .handle = front_handle,
+                                                .on_head = front_on_head,
                                                 .error_body = front_error_body };
     struct http_upstream_options client = { 0 };
     struct error e = { 0 };
@@ -173,10 +207,11 @@ struct fixture *fixture_create(void)
     f->world = sim_create(1);
     load_config(f);
     build(f);
-    listen_to(&f->on_wish, models_signal(f->models), engines_on_model, f->engines);
-    listen_to(&f->on_model, models_signal(f->models), dispatch_on_model, f->dispatch);
-    listen_to(&f->on_instance, engines_signal(f->engines), dispatch_on_instance, f->dispatch);
-    listen_to(&f->on_event, events_signal(f->events), api_on_event, f->api);
+    listen_to(f, models_signal(f->models), engines_on_model, f->engines);
+    listen_to(f, models_signal(f->models), dispatch_on_model, f->dispatch);
+    listen_to(f, models_signal(f->models), gateway_on_model, f->gateway);
+    listen_to(f, engines_signal(f->engines), dispatch_on_instance, f->dispatch);
+    listen_to(f, events_signal(f->events), api_on_event, f->api);
     sim_set_program(f->world, "/engine", &engine_program, f);
     assert_int_equal(engines_recover(f->engines, &e), 0);
 
@@ -209,12 +244,13 @@ void fixture_destroy(struct fixture *f)
     assert_true(sim_run_until(f->world, is_true, &stopped, 60000));
     http_upstream_destroy(f->client);
     http_server_destroy(f->server);
-    notify_remove(&f->on_wish);
-    notify_remove(&f->on_model);
-    notify_remove(&f->on_instance);
-    notify_remove(&f->on_event);
+    for (size_t i = 0; i < f->listener_count; i++) {
+        notify_remove(&f->listeners[i]);
+    }
     front_destroy(f->front);
     router_destroy(f->router);
+    gateway_destroy(f->gateway);
+    placement_destroy(f->placement);
     dispatch_destroy(f->dispatch);
     engines_destroy(f->engines);
     api_destroy(f->api);
@@ -277,6 +313,54 @@ struct answer ask_with(struct fixture *f, const char *method, const char *path, 
 struct answer ask(struct fixture *f, const char *method, const char *path, const char *body)
 {
     return ask_with(f, method, path, body, body ? "Content-Type: application/json\r\n" : NULL);
+}
+
+struct listening {
+    struct stream *stream;
+    struct buf got;
+    bool over;
+};
+
+static void on_raw_data(void *owner, const char *p, size_t n)
+{
+    (void)buf_append(&((struct listening *)owner)->got, p, n);
+}
+
+static void on_raw_end(void *owner, int err)
+{
+    ((struct listening *)owner)->over = true;
+}
+
+static void on_raw_drain(void *owner)
+{
+}
+
+static const struct stream_handler raw_handler = { on_raw_data, on_raw_end, on_raw_drain };
+
+static void on_raw_connect(void *owner, struct stream *s, const struct error *e)
+{
+    struct listening *l = owner;
+
+    assert_null(e);
+    l->stream = s;
+    stream_set_handler(s, &raw_handler, l);
+    stream_read_start(s);
+}
+
+char *ask_raw(struct fixture *f, const char *request)
+{
+    struct listening l = { .got = BUF_INIT(1 << 20) };
+    struct address where;
+
+    assert_int_equal(address_parse("127.0.0.1:8080", &where, NULL), 0);
+    stream_connect(f->world, &where, on_raw_connect, &l);
+    sim_run_for(f->world, 10);
+    assert_non_null(l.stream);
+    stream_write(l.stream, request, strlen(request));
+    assert_true(sim_run_until(f->world, is_true, &l.over, 60000)); /* it says Connection: close */
+    stream_close(l.stream);
+    buf_puts(&l.got, "");
+    return buf_take(&l.got, NULL);
 }
 
 void ask_expect(struct fixture *f, int status, const char *method, const char *path,

@@ -22,17 +22,21 @@ struct fixture {
     struct access *access;
     struct engines *engines;
     struct dispatch *dispatch;
+    struct placement *placement;
+    struct gateway *gateway;
     struct router *router;
     struct api *api;
     struct front *front;
     struct http_server *server;
     struct access_listener tag;
     struct http_upstream *client;
-    struct listener on_wish, on_event, on_instance, on_model;
+    struct listener listeners[8];
+    size_t listener_count;
     char dir[64]; /* real and temporary, the working directory: holds model.gguf and an executable
                      "engine" */
     char *model_path;
-    bool engine_broken; /* engines exit with 1 as soon as they start */
+    bool engine_broken;  /* engines exit with 1 as soon as they start */
+    bool engine_failing; /* engines answer everything but their probes with 500 */
 };
 
 struct fixture *fixture_create(void);
@@ -43,6 +47,9 @@ struct answer {
     char *body;
     json_t *json; /* NULL when the body is none */
 };
+/* The answer as its bytes, head included: for what a client library would hide. Owned by the
+ * caller. */
+char *ask_raw(struct fixture *f, const char *request);
 /* Asks and runs the world until the answer is whole. body NULL: none; borrowed. The caller finishes
  * it. */
 struct answer ask(struct fixture *f, const char *method, const char *path, const char *body);

@@ -109,6 +109,7 @@ static void test_refusals(void **state)
                                          "/api/models/nope/config",    "/api/models/nope/health",
                                          "/api/models/nope/instances", "/api/models/nope/logs" };
     char *body = definition(f, "twice");
+    char query[5000];
     struct answer a;
 
     define(f, "twice");
@@ -150,6 +151,10 @@ static void test_refusals(void **state)
     ask_expect(f, 404, "GET", "/api/nothing", NULL);
     ask_expect(f, 405, "PATCH", "/api/models/twice", NULL);
     ask_expect(f, 307, "GET", "/api/models", NULL);
+    memset(query, 'q', sizeof(query) - 1);
+    memcpy(query, "/api/models?", 12);
+    query[sizeof(query) - 1] = '\0';
+    ask_expect(f, 414, "GET", query, NULL); /* never a cut one */
     fixture_destroy(f);
 }
 
@@ -413,6 +418,63 @@ static void test_client_leaves(void **state)
     fixture_destroy(f);
 }
 
+static void on_remote_request(void *owner, struct http_exchange *x)
+{
+    http_respond(x, *(int *)owner, "application/json", SPAN("{\"error\":\"no page here\"}"));
+}
+
+static void expect_null(const json_t *json, const char *name)
+{
+    const json_t *value = json_object_get(json, name);
+
+    if (!json_is_null(value)) {
+        fail_msg("%s is %s", name, value ? "not null" : "absent");
+    }
+}
+
+/* An endpoint elsewhere has no process, log or socket of ours; it lives when it answers at all. */
+static void test_remote_instance(void **state)
+{
+    struct fixture *f = fixture_create();
+    int answers = 404;
+    const struct http_server_options options = { .handle = on_remote_request, .owner = &answers };
+    struct http_server *remote = http_server_create(f->world, &options);
+    const json_t *inst;
+    struct address where;
+    struct error e;
+    struct answer a;
+
+    assert_int_equal(address_parse("127.0.0.1:9000", &where, &e), 0);
+    assert_int_equal(http_server_listen(remote, &where, NULL, NULL, &e), 0);
+    ask_expect(f, 201, "POST", "/api/models/",
+               "{\"id\":\"far\",\"name\":\"Far away\",\"framework\":\"openai\","
+               "\"model_path\":\"far\",\"priority\":5,\"resource_requirements\":{\"gpu_memory\":1},"
+               "\"parameters\":{\"base_url\":\"http://127.0.0.1:9000/v1\"}}");
+    ask_expect(f, 200, "POST", "/api/models/far/start?wait=1", NULL);
+    a = ask(f, "GET", "/api/models/far/instances", NULL);
+    inst = json_array_get(json_object_get(a.json, "instances"), 0);
+    assert_true(json_is_true(json_object_get(inst, "remote")));
+    assert_string_equal(str(inst, "address"), "127.0.0.1:9000");
+    assert_string_equal(str(inst, "breaker"), "closed");
+    expect_null(inst, "pid");
+    expect_null(inst, "start_time");
+    expect_null(inst, "socket");
+    expect_null(inst, "log");
+    expect_null(inst, "uptime");
+    answer_finish(&a);
+
+    a = ask(f, "POST", "/api/models/far/health-check", NULL);
+    assert_true(json_is_true(json_object_get(a.json, "success")));
+    answer_finish(&a);
+    answers = 401; /* our key is no good there */
+    a = ask(f, "POST", "/api/models/far/health-check", NULL);
+    assert_true(json_is_false(json_object_get(a.json, "success")));
+    answer_finish(&a);
+    ask_expect(f, 200, "POST", "/api/models/far/stop?wait=1", NULL);
+    http_server_destroy(remote);
+    fixture_destroy(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -421,7 +483,7 @@ int main(void)
         cmocka_unit_test(test_validate),       cmocka_unit_test(test_start_stop),
         cmocka_unit_test(test_change_running), cmocka_unit_test(test_delete_is_stored),
         cmocka_unit_test(test_cannot_start),   cmocka_unit_test(test_config_model),
-        cmocka_unit_test(test_client_leaves),
+        cmocka_unit_test(test_client_leaves),  cmocka_unit_test(test_remote_instance),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,7 @@ static void check_refs(const json_t *document, json_t *json)
     }
 }
 
-static void check_operation(const json_t *document, const struct route *route)
+static void check_operation(const json_t *document, const struct route *route, const char *as)
 {
     char path[256], method[16];
     const json_t *operation, *responses;
@@ -58,15 +58,15 @@ static void check_operation(const json_t *document, const struct route *route)
         }
     }
     path[n] = '\0';
-    for (n = 0; route->method[n]; n++) {
-        method[n] = (char)(route->method[n] | 0x20);
+    for (n = 0; as[n]; n++) {
+        method[n] = (char)(as[n] | 0x20);
     }
     method[n] = '\0';
     operation = json_object_get(json_object_get(json_object_get(document, "paths"), path), method);
     if (!operation) {
         fail_msg("%s %s is not described", route->method, route->path);
     }
-    assert_true(strlen(str(operation, "summary")) > 10);
+    assert_true(strlen(str(operation, "summary")) >= 10);
     responses = json_object_get(operation, "responses");
     while (rest.n > 0) {
         char *status = span_dup(span_cut(&rest, ' '));
@@ -89,10 +89,18 @@ static void test_openapi(void **state)
     assert_int_equal(a.status, 200);
     assert_string_equal(str(a.json, "openapi"), "3.1.0");
     while ((route = router_next(f->router, &cursor, &table))) {
-        check_operation(a.json, route);
+        if (str_eq(route->method, "*")) {
+            check_operation(a.json, route, "GET");
+            check_operation(a.json, route, "PATCH");
+        } else {
+            check_operation(a.json, route, route->method);
+        }
         routes++;
     }
-    assert_int_equal(routes, models_route_count + events_route_count + ops_route_count);
+    assert_int_equal(routes, models_route_count + events_route_count + ops_route_count +
+                                 proxy_route_count + gateway_routes(f->gateway)->count +
+                                 gateway_anthropic_routes(f->gateway)->count +
+                                 gateway_ollama_routes(f->gateway)->count);
     check_refs(a.json, a.json);
     answer_finish(&a);
     fixture_destroy(f);
@@ -124,6 +132,9 @@ static void test_health(void **state)
     assert_string_equal(str(a.json, "service"), "berth");
     assert_string_equal(str(a.json, "version"), "9.9");
     assert_true(json_is_string(json_object_get(a.json, "timestamp")));
+    assert_string_equal(str(a.json, "redis"), "disabled"); /* never "ok": there is none */
+    assert_string_equal(str(a.json, "database"), "ok");
+    assert_true(json_is_integer(json_object_get(a.json, "uptime")));
     answer_finish(&a);
 
     a = ask(f, "GET", "/ready", NULL);
@@ -208,6 +219,104 @@ static void test_front_refuses(void **state)
     fixture_destroy(f);
 }
 
+#define FOREIGN  "Host: 127.0.0.1:8080\r\nConnection: close\r\nOrigin: https://app.example\r\n"
+#define MAY_READ "Access-Control-Allow-Origin: https://app.example\r\n"
+
+static void expect_raw(struct fixture *f, const char *request, const char *first,
+                       const char *second)
+{
+    char *answer = ask_raw(f, request);
+
+    if (!strstr(answer, first) || !strstr(answer, second)) {
+        fail_msg("%s...is answered without '%s' and '%s':\n%.600s", request, first, second, answer);
+    }
+    free(answer);
+}
+
+/* A browser's question is answered at every door, with what its path can do. */
+static void test_preflight_at_every_door(void **state)
+{
+    struct fixture *f = fixture_create();
+    const struct route_table *table;
+    const struct route *route;
+    size_t cursor = 0, asked = 0;
+
+    while ((route = router_next(f->router, &cursor, &table))) {
+        const char *method = str_eq(route->method, "*") ? "PATCH" : route->method;
+        char *request =
+            xasprintf("OPTIONS %s HTTP/1.1\r\n" FOREIGN "Access-Control-Request-Method: %s\r\n\r\n",
+                      route->path, method);
+        char *answer = ask_raw(f, request);
+        const char *methods = strstr(answer, "Access-Control-Allow-Methods: ");
+
+        if (!str_starts(answer, "HTTP/1.1 204 ") || !strstr(answer, MAY_READ) || !methods ||
+            !memmem(methods, strcspn(methods, "\r"), method, strlen(method))) {
+            fail_msg("%s %s:\n%s", route->method, route->path, answer);
+        }
+        free(request);
+        free(answer);
+        asked++;
+    }
+    assert_true(asked > 30);
+    expect_raw(f,
+               "OPTIONS /nothing/here HTTP/1.1\r\n" FOREIGN
+               "Access-Control-Request-Method: GET\r\n\r\n",
+               "HTTP/1.1 404 ", MAY_READ);
+    fixture_destroy(f);
+}
+
+/* A page must be able to read why it was refused. */
+static void test_refusals_can_be_read(void **state)
+{
+    struct fixture *f = fixture_create();
+
+    expect_raw(f, "GET /nothing HTTP/1.1\r\n" FOREIGN "\r\n", "HTTP/1.1 404 ", MAY_READ);
+    expect_raw(f, "DELETE /health HTTP/1.1\r\n" FOREIGN "\r\n", "HTTP/1.1 405 ", MAY_READ);
+    expect_raw(f, "GET /api/models/ HTTP/1.1\r\n" FOREIGN "Forwarded: for=1.2.3.4\r\n\r\n",
+               "HTTP/1.1 401 ", MAY_READ);
+    expect_raw(f,
+               "GET /api/models/ HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n"
+               "Origin: https://app.example\r\n\r\n",
+               "HTTP/1.1 403 ", MAY_READ);
+    expect_raw(f,
+               "POST /api/models/ HTTP/1.1\r\n" FOREIGN
+               "Content-Type: application/json\r\nContent-Length: 99999999\r\n\r\n",
+               "HTTP/1.1 413 ", MAY_READ);
+    /* "*" is among the origins, too: any page may read, but administers nothing */
+    expect_raw(f,
+               "GET /api/models/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+               "Origin: https://other.example\r\n\r\n",
+               "HTTP/1.1 403 ", "Access-Control-Allow-Origin: *\r\n");
+    expect_raw(f,
+               "GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+               "Origin: https://other.example\r\n\r\n",
+               "HTTP/1.1 200 ", "Access-Control-Allow-Origin: *\r\n");
+    fixture_destroy(f);
+}
+
+/* The page for people: everything it needs is served here, and it may load nothing from elsewhere.
+ */
+static void test_docs(void **state)
+{
+    static const char *const files[] = { "/docs", "/docs/docs.js", "/docs/docs.css" };
+    struct fixture *f = fixture_create();
+
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        struct answer a = ask(f, "GET", files[i], NULL);
+
+        assert_int_equal(a.status, 200);
+        assert_true(strlen(a.body) > 500);
+        assert_null(strstr(a.body, "http://"));
+        assert_null(strstr(a.body, "https://"));
+        assert_null(strstr(a.body, "innerHTML"));
+        answer_finish(&a);
+    }
+    expect_raw(f, "GET /docs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+               "Content-Security-Policy: default-src 'none'; script-src 'self'",
+               "<script src=\"/docs/docs.js\"");
+    fixture_destroy(f);
+}
+
 static void test_error_shapes(void **state)
 {
     struct buf b = BUF_INIT(4096);
@@ -228,10 +337,17 @@ static void test_error_shapes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_openapi),       cmocka_unit_test(test_schemas),
-        cmocka_unit_test(test_health),        cmocka_unit_test(test_root),
-        cmocka_unit_test(test_config),        cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_front_refuses), cmocka_unit_test(test_error_shapes),
+        cmocka_unit_test(test_openapi),
+        cmocka_unit_test(test_schemas),
+        cmocka_unit_test(test_health),
+        cmocka_unit_test(test_root),
+        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_front_refuses),
+        cmocka_unit_test(test_error_shapes),
+        cmocka_unit_test(test_docs),
+        cmocka_unit_test(test_refusals_can_be_read),
+        cmocka_unit_test(test_preflight_at_every_door),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,11 +85,11 @@ static void on_accept(void *owner, struct stream *stream)
     }
 }
 
-static void on_connect(void *owner, struct stream *stream, int status)
+static void on_connect(void *owner, struct stream *stream, const struct error *e)
 {
     struct scene *s = owner;
 
-    assert_int_equal(status, 0);
+    assert_null(e);
     s->client = stream;
     stream_set_handler(stream, &client_handler, s);
     if (s->server) {
@@ -210,12 +210,14 @@ static void hears_the_last_words(struct world *w, const char *where)
     close_scene(&s);
 }
 
-static void on_refused(void *owner, struct stream *stream, int status)
+static void on_refused(void *owner, struct stream *stream, const struct error *e)
 {
     struct scene *s = owner;
 
     assert_null(stream);
-    s->client_end = status;
+    assert_non_null(e);
+    assert_true(e->text[0] != '\0');
+    s->client_end = e->code;
     world_stop(s->w);
 }
 
@@ -228,7 +230,7 @@ static void refused(struct world *w, const char *where)
     assert_int_equal(address_parse(where, &a, &e), 0);
     stream_connect(w, &a, on_refused, &s);
     world_run(w);
-    assert_true(s.client_end == -ECONNREFUSED || s.client_end == -ENOENT);
+    assert_int_equal(s.client_end, -ECONNREFUSED);
     world_destroy(w);
 }
 
@@ -312,6 +314,93 @@ static void addresses_are_read_strictly(void **state)
     assert_false(address_is_loopback(&a));
 }
 
+static void reads_url(const char *url, bool tls, const char *at, const char *path)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    struct address a;
+    struct error e;
+    char *got;
+
+    if (address_parse_url(url, &a, &got, &e) < 0) {
+        fail_msg("%s: %s", url, e.text);
+    }
+    address_format(&a, text);
+    assert_int_equal(a.tls, tls);
+    assert_string_equal(text, at);
+    assert_string_equal(got, path);
+    free(got);
+}
+
+static void base_urls_are_read(void **state)
+{
+    reads_url("http://localhost", false, "localhost:80", "");
+    reads_url("https://api.Example.com/v1", true, "api.example.com:443", "/v1");
+    reads_url("HTTPS://api.example.com:8443/a/b//", true, "api.example.com:8443", "/a/b");
+    reads_url("http://[::1]:8080/", false, "[::1]:8080", "");
+    reads_url("https://[2001:db8::1]", true, "[2001:db8::1]:443", "");
+    reads_url("http://10.0.0.1:1/v1", false, "10.0.0.1:1", "/v1");
+    reads_url("http://my_engine-1.svc.:65535", false, "my_engine-1.svc.:65535", "");
+}
+
+static void refuses_url(const char *url, const char *why)
+{
+    struct address a;
+    struct error e;
+    char *path;
+
+    assert_int_equal(address_parse_url(url, &a, &path, &e), -EINVAL);
+    if (!strstr(e.text, why) || strstr(e.text, "hunter2")) {
+        fail_msg("%s: \"%s\"", url, e.text);
+    }
+}
+
+static void other_urls_are_refused_in_words(void **state)
+{
+    static const char *const no_host[] = { "",
+                                           "api.example.com",
+                                           "ftp://a",
+                                           "http:/a",
+                                           "http://",
+                                           "https:///v1",
+                                           "http://:80",
+                                           "http://.",
+                                           "http://a..b",
+                                           "http://[::1",
+                                           "http://[a]",
+                                           "http://::1",
+                                           "http://[1.2.3.4]",
+                                           "http://a%41/" };
+    static const char *const no_port[] = { "http://a:",   "http://a:0",    "http://a:65536",
+                                           "http://a:1x", "http://[::1]x", "http://[::1]:" };
+    char long_name[400];
+
+    for (size_t i = 0; i < ARRAY_SIZE(no_host); i++) {
+        refuses_url(no_host[i],
+                    strstr(no_host[i], "::1") && no_host[i][7] == ':' ? "a base URL" : "a host");
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(no_port); i++) {
+        refuses_url(no_port[i], "the port");
+    }
+    refuses_url("https://me:hunter2@api.example.com/v1", "no user name and no password");
+    refuses_url("https://api.example.com/v1?key=hunter2", "no query");
+    refuses_url("https://api.example.com/#hunter2", "no fragment");
+    refuses_url("http://a/b c", "no blanks");
+    refuses_url("http://a/b\r\nc", "no control");
+    refuses_url("http://b\xc3\xbc"
+                "cher.example",
+                "beyond ASCII");
+    memset(long_name, 'a', sizeof(long_name));
+    memcpy(long_name, "http://", 7);
+    for (size_t i = 50; i < sizeof(long_name); i += 50) {
+        long_name[i] = '.';
+    }
+    long_name[7 + 254] = '\0';
+    reads_url(long_name, false, strcat(strcpy((char[300]){ 0 }, long_name + 7), ":80"), "");
+    long_name[7 + 254] = 'a';
+    long_name[7 + 255] = '\0';
+    refuses_url(long_name, "a host");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +409,8 @@ int main(void)
         cmocka_unit_test(in_a_simulated_world),
         cmocka_unit_test(a_dead_socket_file_is_replaced),
         cmocka_unit_test(addresses_are_read_strictly),
+        cmocka_unit_test(base_urls_are_read),
+        cmocka_unit_test(other_urls_are_refused_in_words),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,8 @@
 #include "base/stream.h"
 #include "cli/cli.h"
 #include "cli/cli_int.h"
+#include "config/config.h"
+#include "daemon/daemon.h"
 #include "unit.h"
 
 static int parse(struct cli *cli, struct error *e, const char *const *words)
@@ -168,26 +170,24 @@ static void test_words(void **state)
 
 static void test_urls(void **state)
 {
-    static const char *const bad[] = { "https://h:1", "http://", "http://h:1/path", "http://h:port",
+    static const char *const bad[] = { "ftp://h:1", "http://", "http://h:1/path", "http://h:port",
                                        "" };
     struct address a;
     struct error e;
-    char *host = NULL;
 
-    assert_int_equal(client_parse_url("http://127.0.0.1:8080", &a, &host, &e), 0);
+    assert_int_equal(client_parse_url("http://127.0.0.1:8080", &a, &e), 0);
     assert_int_equal(a.port, 8080);
     assert_string_equal(a.host, "127.0.0.1");
-    assert_string_equal(host, "127.0.0.1:8080");
-    free(host);
-    assert_int_equal(client_parse_url("http://[::1]:99/", &a, &host, &e), 0);
+    assert_int_equal(client_parse_url("http://[::1]:99/", &a, &e), 0);
     assert_int_equal(a.port, 99);
     assert_string_equal(a.host, "::1");
-    free(host);
-    assert_int_equal(client_parse_url("127.0.0.1", &a, &host, &e), 0);
+    assert_int_equal(client_parse_url("127.0.0.1", &a, &e), 0);
     assert_int_equal(a.port, 80);
-    free(host);
+    assert_int_equal(client_parse_url("https://berth.example.com", &a, &e), 0);
+    assert_int_equal(a.port, 443);
+    assert_true(a.tls);
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-        if (client_parse_url(bad[i], &a, &host, &e) == 0) {
+        if (client_parse_url(bad[i], &a, &e) == 0) {
             fail_msg("'%s' is taken for an address", bad[i]);
         }
     }
@@ -205,13 +205,165 @@ static void test_no_daemon(void **state)
     rmdir(dir);
 }
 
+/* What a whole run of the program prints, owned by the caller. */
+static char *run_program(int *ret_code, const char *const *words)
+{
+    FILE *real = stdout;
+    char *text = NULL, *argv[16] = { UNCONST(char *, "berth") };
+    size_t n = 0;
+    int argc = 1;
+
+    for (; words[argc - 1]; argc++) {
+        argv[argc] = UNCONST(char *, words[argc - 1]);
+    }
+    stdout = open_memstream(&text, &n);
+    *ret_code = cli_main(argc, argv);
+    fclose(stdout);
+    stdout = real;
+    return text;
+}
+#define RUN(...) run_program(&code, (const char *const[]){ __VA_ARGS__, NULL })
+
+/* Do the first columns of these lines read like this? */
+static void assert_offered(char *lines, const char *wanted)
+{
+    struct buf words = BUF_INIT(65536);
+    struct span rest = span_of(lines);
+
+    while (rest.p && rest.n > 0) {
+        struct span line = span_cut(&rest, '\n'), word;
+
+        word = span_cut(&line, '\t');
+        buf_printf(&words, "%s%.*s", words.len ? " " : "", SPAN_ARG(word));
+    }
+    assert_string_equal(buf_data(&words), wanted);
+    buf_finish(&words);
+    free(lines);
+}
+
+static void test_completion(void **state)
+{
+    int code;
+    char *text = RUN("complete", "");
+
+    for (size_t i = 0; cli_commands[i]; i++) {
+        assert_non_null(strstr(text, cli_commands[i]->name));
+        assert_non_null(strstr(text, cli_commands[i]->help));
+    }
+    free(text);
+    assert_offered(RUN("complete", "lo"), "load logs");
+    assert_offered(RUN("complete", "--data-dir", "lo"), ""); /* a directory is to come */
+    assert_offered(RUN("complete", "--json", "lo"), "load logs");
+    assert_offered(RUN("complete", "logs", "--f"), "--follow");
+    assert_offered(RUN("complete", "ps", "--"), "--data-dir --url --key --json --help");
+    assert_offered(RUN("complete", "config", ""), "check show sample");
+    assert_offered(RUN("complete", "config", "check", ""), "");
+    assert_offered(RUN("complete", "completion", "z"), "zsh");
+    assert_offered(RUN("complete", "help", "mod"), "models");
+    assert_offered(RUN("complete", "serve", "-c", "lo"), "");
+    assert_offered(RUN("complete", "nonsense", "lo"), "load logs");
+    assert_int_equal(code, 0);
+}
+
+/* Without a daemon nothing is offered, and nothing said. */
+static void test_completion_without_daemon(void **state)
+{
+    int code;
+
+    assert_offered(RUN("complete", "--data-dir", "/nonexistent", "load", ""), "");
+    assert_int_equal(code, 0);
+    assert_offered(RUN("complete", "--url", "http://127.0.0.1:1", "stop", ""), "");
+    assert_int_equal(code, 0);
+    assert_offered(RUN("complete", "--url", "nonsense://", "stop", ""), "");
+    assert_int_equal(code, 0);
+}
+
+static void test_completion_scripts(void **state)
+{
+    static const char *const shells[] = { "bash", "zsh", "fish" };
+    char *text;
+    int code;
+
+    for (size_t i = 0; i < ARRAY_SIZE(shells); i++) {
+        text = RUN("completion", shells[i]);
+        assert_int_equal(code, 0);
+        assert_non_null(strstr(text, " complete "));
+        free(text);
+    }
+    text = RUN("completion", "tcsh");
+    assert_int_equal(code, 2);
+    assert_string_equal(text, "");
+    free(text);
+}
+
+/* The sample with its comment marks taken away is a good configuration that changes nothing. */
+static char *uncommented(const char *sample)
+{
+    struct buf out = BUF_INIT(1 << 20);
+    struct span rest = span_of(sample);
+
+    while (rest.p) {
+        struct span line = span_cut(&rest, '\n');
+
+        if (span_starts(line, "# ")) {
+            line = (struct span){ line.p + 2, line.n - 2 };
+        }
+        buf_append(&out, line.p, line.n);
+        buf_putc(&out, '\n');
+    }
+    return buf_take(&out, NULL);
+}
+
+static void test_sample(void **state)
+{
+    char path[] = "/tmp/berth-sample-XXXXXX";
+    struct config *defaults = NULL, *sample = NULL;
+    struct error e = { 0 };
+    char *text, *whole;
+    json_t *diff;
+    int code, fd = mkstemp(path);
+
+    text = RUN("config", "sample");
+    assert_int_equal(code, 0);
+    whole = uncommented(text);
+    assert_int_equal(write(fd, whole, strlen(whole)), (int)strlen(whole));
+    close(fd);
+    assert_int_equal(daemon_load_config(NULL, NULL, &defaults, &e), 0);
+    if (daemon_load_config(path, NULL, &sample, &e) < 0) {
+        fail_msg("%s", e.text);
+    }
+    diff = config_diff(defaults, sample);
+    assert_int_equal(json_array_size(diff), 0);
+    for (const struct option_table *const *t = daemon_option_tables(); *t; t++) {
+        for (size_t i = 0; i < (*t)->count; i++) {
+            assert_non_null(strstr(text, (*t)->rows[i].help));
+            assert_non_null(strstr(config_source(sample, (*t)->rows[i].name), path));
+        }
+    }
+    assert_int_equal(json_array_size(config_models(sample)), 3);
+    json_decref(diff);
+    config_free(defaults);
+    config_free(sample);
+    free(whole);
+    free(text);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options), cmocka_unit_test(test_wrong_words),
-        cmocka_unit_test(test_rows),    cmocka_unit_test(test_help),
-        cmocka_unit_test(test_table),   cmocka_unit_test(test_words),
-        cmocka_unit_test(test_urls),    cmocka_unit_test(test_no_daemon),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_wrong_words),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_urls),
+        cmocka_unit_test(test_no_daemon),
+        cmocka_unit_test(test_completion),
+        cmocka_unit_test(test_completion_without_daemon),
+        cmocka_unit_test(test_completion_scripts),
+        cmocka_unit_test(test_sample),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,6 +159,52 @@ static void the_environment_is_expanded(void **state)
     config_free(c);
 }
 
+/* ${PORT} and its like in an engine's command line are the engine's, not the environment's. */
+static void an_engines_own_names_are_left_to_it(void **state)
+{
+    const struct dir *d = *state;
+    const char *const env[] = { "PORT=1", "HOME=/h", NULL };
+    struct config *c = loaded(d,
+                              "models:\n"
+                              "  - name: ${PORT}\n"
+                              "    parameters:\n"
+                              "      command: run ${HOME}/x ${MODEL} ${MODEL_ID} ${PORT} $$5\n"
+                              "  - parameters: { command: [ run, \"unix:${SOCKET}\" ] }\n",
+                              env);
+    const json_t *first = json_array_get(config_models(c), 0),
+                 *second = json_array_get(config_models(c), 1);
+    const json_t *parameters = json_object_get(first, "parameters");
+    const json_t *words = json_object_get(json_object_get(second, "parameters"), "command");
+    struct config *none = NULL;
+    struct error e;
+
+    assert_string_equal(json_string_value(json_object_get(first, "name")), "1");
+    assert_string_equal(json_string_value(json_object_get(parameters, "command")),
+                        "run /h/x ${MODEL} ${MODEL_ID} ${PORT} $$5");
+    assert_string_equal(json_string_value(json_array_get(words, 1)), "unix:${SOCKET}");
+    config_free(c);
+    assert_int_equal(
+        load(d, "models:\n  - parameters: { command: \"a ${NOPE}\" }\n", env, &none, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "the environment has no NOPE"));
+}
+
+static void ranges_are_told_in_words(void **state)
+{
+    const struct option_row time = { "a.b", OPTION_DURATION, "1s", 250, 86400000 },
+                            size = { "a.b", OPTION_BYTES, "1K", 1536, 1ll << 40 },
+                            count = { "a.b", OPTION_INT, "1", 0, 60000 },
+                            any = { "a.b", OPTION_INT, "1", 0, 0 };
+    char text[OPTION_RANGE_SIZE];
+
+    assert_true(option_range(&time, text));
+    assert_string_equal(text, "250ms to 1d");
+    assert_true(option_range(&size, text));
+    assert_string_equal(text, "1536 to 1TiB");
+    assert_true(option_range(&count, text));
+    assert_string_equal(text, "0 to 60000");
+    assert_false(option_range(&any, text));
+}
+
 static void models_keep_their_lines(void **state)
 {
     struct config *c = loaded(*state, "models:\n  - id: a\n    x: 1\n\n  - id: b\n", NULL);
@@ -192,10 +238,10 @@ static void the_file_is_refused_with_line_and_key(void **state)
           "2: server.connections must be a whole number, not \"many\"" },
         { "server:\n  connections: 0\n", "2: server.connections is out of range: 1 to 5000" },
         { "server:\n  connections: 5001\n", "2: server.connections is out of range: 1 to 5000" },
-        { "server:\n\n  grace: 2h\n", "3: server.grace is out of range: 1 s to 3600 s" },
+        { "server:\n\n  grace: 2h\n", "3: server.grace is out of range: 1s to 1h" },
         { "server:\n  grace: soon\n",
           "2: server.grace must be a duration such as 300s, 5m or 250ms, not \"soon\"" },
-        { "server:\n  max_body: 1\n", "2: server.max_body is out of range: 1024 to 1073741824" },
+        { "server:\n  max_body: 1\n", "2: server.max_body is out of range: 1KiB to 1GiB" },
         { "server:\n  max_body: [1]\n", "2: server.max_body must be a plain value" },
         { "server:\n  name: 1.10\n", "2: server.name must be text: put the number in quotes" },
         { "server:\n  listen:\n   - {a: 1}\n", "2: server.listen must be a plain value" },
@@ -327,6 +373,8 @@ int main(void)
         TEST(the_environment_wins_over_the_file),
         TEST(plain_scalars_are_read_as_their_row_wants),
         TEST(the_environment_is_expanded),
+        TEST(an_engines_own_names_are_left_to_it),
+        TEST(ranges_are_told_in_words),
         TEST(models_keep_their_lines),
         TEST(the_file_is_refused_with_line_and_key),
         TEST(the_environment_is_refused_by_name),

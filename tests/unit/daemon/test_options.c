@@ -199,6 +199,108 @@ static void the_data_directory_is_absolute(void **state)
     free(dir);
 }
 
+static void origins_that_are_none_are_refused(void **state)
+{
+    load_badly(*state, "cors:\n  origins: [\"https://a.example\", \"https://b.example/\"]\n",
+               "berth.yaml:2", "'https://b.example/' is no origin");
+    write_file(*state, "cors:\n  origins: [\"https://a.example:8443\", \"*\"]\n");
+    config_free(load_well(((struct place *)*state)->file, NULL));
+}
+
+/* A store or queue that this build lacks is refused by name and place, never replaced quietly. */
+static void stores_that_are_not_there_are_refused(void **state)
+{
+    load_badly(*state, "database:\n  driver: mysql\n", "berth.yaml:2", "database.driver");
+    load_badly(*state, "database:\n  driver: postgres\n  host: db\n", "berth.yaml:2", "SQLite");
+    load_badly(*state, "database:\n  host: localhost\n  port: 3306\n", "berth.yaml:2",
+               "database.host");
+    load_badly(*state, "database:\n  url: postgresql://u:geheim@db/x\n", "berth.yaml:2",
+               "database.url");
+    load_badly(*state, "redis:\n  host: localhost\n", "berth.yaml:2", "Redis");
+    load_badly(*state, "database: {driver: sqlite}\nredis: {db: 0}\n", "berth.yaml:2", "redis.db");
+}
+
+static void sqlite_is_what_there_is(void **state)
+{
+    static const char *const good[] = {
+        "database:\n  driver: sqlite\n",
+        "database:\n  driver: SQLite3\n  max_open_conns: 10\n",
+        "database:\n  url: sqlite:///berth.db\n",
+        "database:\n",
+        "redis: {}\n",
+        "redis: {host: \"\"}\n",
+    };
+    struct place *p = *state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        write_file(p, good[i]);
+        config_free(load_well(p->file, NULL));
+    }
+}
+
+struct setting {
+    const char *name, *value;
+    bool good;
+};
+
+static void check_setting(const char *path, const struct setting *s)
+{
+    struct config *config = NULL;
+    struct error e = { 0 };
+    int r;
+
+    setenv(s->name, s->value, 1);
+    r = daemon_load_config(path, NULL, &config, &e);
+    unsetenv(s->name);
+    if ((r == 0) != s->good) {
+        fail_msg("%s=%s: %d '%s'", s->name, s->value, r, e.text);
+    }
+    if (r < 0) { /* its name, how to go on, and nothing of a value that may hold a password */
+        assert_non_null(strstr(e.text, s->name));
+        assert_non_null(strstr(e.text, "env -u"));
+        assert_null(strstr(e.text, "geheim"));
+    }
+    config_free(config);
+}
+
+static void the_environment_of_other_programs_is_heard(void **state)
+{
+    // clang-format off
+    static const struct setting settings[] = {
+        { "DATABASE_URL", "mysql://u:geheim@db/x", false },
+        { "DATABASE_URL", "postgresql://u:geheim@db/x", false },
+        { "DATABASE_URL", "sqliteish://x", false },
+        { "DATABASE_URL", "sqlite:///./x.db", true },
+        { "DATABASE_URL", "sqlite+aiosqlite:///./x.db", true },
+        { "DATABASE_URL", "", true },
+        { "DB_DRIVER", "mysql", false },
+        { "DB_DRIVER", "sqlite", true },
+        { "DB_HOST", "localhost", false },
+        { "DB_HOST", "", true },
+        { "DB_HOSTNAME", "localhost", true },
+        { "LLM_SCHEDULER_DB_HOST", "db", false },
+        { "REDIS_HOST", "localhost", false },
+        { "REDIS_URL", "redis://:geheim@r:6379/0", false },
+        { "LLM_SCHEDULER_REDIS_HOST", "r", false },
+        { "REDIS_HOST", "", true },
+    };
+    // clang-format on
+    static const struct setting silenced[] = {
+        { "DB_HOST", "localhost", true },
+        { "DATABASE_URL", "mysql://db/x", true },
+        { "REDIS_HOST", "localhost", false },
+    };
+    struct place *p = *state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+        check_setting(NULL, &settings[i]);
+    }
+    write_file(p, "database: {driver: sqlite}\n"); /* our own word goes before theirs */
+    for (size_t i = 0; i < ARRAY_SIZE(silenced); i++) {
+        check_setting(p->file, &silenced[i]);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -211,6 +313,10 @@ int main(void)
         TEST(relative_model_paths_count_from_the_file),
         TEST(a_typing_error_is_refused_with_its_line),
         TEST(the_data_directory_is_absolute),
+        TEST(origins_that_are_none_are_refused),
+        TEST(stores_that_are_not_there_are_refused),
+        TEST(sqlite_is_what_there_is),
+        TEST(the_environment_of_other_programs_is_heard),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

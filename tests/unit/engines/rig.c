@@ -17,7 +17,8 @@ struct engine_conn {
     struct list node;
     struct sim_engine *engine;
     struct stream *stream;
-    char seen[4]; /* the last bytes */
+    char head[1024];
+    size_t len;
 };
 
 static void close_conn(struct engine_conn *c)
@@ -27,20 +28,51 @@ static void close_conn(struct engine_conn *c)
     free(c);
 }
 
+static void respond(struct engine_conn *c, int status, const char *body)
+{
+    char head[128];
+
+    snprintf(head, sizeof(head),
+             "HTTP/1.1 %d Whatever\r\nContent-Type: application/json\r\n"
+             "Content-Length: %zu\r\n\r\n",
+             status, strlen(body));
+    stream_write(c->stream, head, strlen(head));
+    stream_write(c->stream, body, strlen(body));
+}
+
+static void answer_loaded(struct engine_conn *c)
+{
+    struct sim_engine *engine = c->engine;
+    char body[128];
+
+    if (str_starts(c->head, "GET /slots")) {
+        if (engine->asleep) {
+            fail_msg("an engine that sleeps is asked for its progress");
+        }
+        snprintf(body, sizeof(body),
+                 "[{\"id\":0,\"is_processing\":true,\"next_token\":{\"n_decoded\":%llu}}]",
+                 (unsigned long long)engine->progress);
+    } else {
+        snprintf(body, sizeof(body), "{\"status\":\"ok\",\"total_slots\":%u,\"is_sleeping\":%s}",
+                 engine->behaviour.slots ? engine->behaviour.slots : 4,
+                 engine->asleep ? "true" : "false");
+    }
+    respond(c, engine->status ? engine->status : 200, body);
+}
+
 static void answer(struct engine_conn *c)
 {
-    static const char good[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-                               "Content-Length: 33\r\n\r\n"
-                               "{\"status\":\"ok\",\"total_slots\":  4}";
-    static const char loading[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}";
+    struct sim_engine *engine = c->engine;
 
-    if (c->engine->hung) {
+    engine->asked++;
+    strcpy(engine->request, c->head);
+    if (engine->hung) {
         return;
     }
-    if (c->engine->loaded) {
-        stream_write(c->stream, good, sizeof(good) - 1);
+    if (engine->loaded) {
+        answer_loaded(c);
     } else {
-        stream_write(c->stream, loading, sizeof(loading) - 1);
+        respond(c, 503, "{}");
     }
 }
 
@@ -49,10 +81,12 @@ static void on_data(void *owner, const char *p, size_t n)
     struct engine_conn *c = owner;
 
     for (size_t i = 0; i < n; i++) {
-        memmove(c->seen, c->seen + 1, 3);
-        c->seen[3] = p[i];
-        if (memcmp(c->seen, "\r\n\r\n", 4) == 0) {
+        assert_true(c->len < sizeof(c->head) - 1);
+        c->head[c->len++] = p[i];
+        c->head[c->len] = '\0';
+        if (str_ends(c->head, "\r\n\r\n")) {
             answer(c);
+            c->len = 0;
         }
     }
 }
@@ -177,13 +211,24 @@ static void check_environment(const struct spawn_spec *spec)
     }
 }
 
+static size_t count_replica(struct rig *rig, const char *alias, unsigned replica)
+{
+    struct sim_engine *engine;
+    size_t n = 0;
+
+    list_for_each (engine, &rig->alive, node) {
+        n += str_eq(engine->alias, alias) && engine->replica == replica;
+    }
+    return n;
+}
+
 /* No second copy, and no process before its row. */
 static void check_start(struct sim_engine *engine)
 {
     struct rig *rig = engine->rig;
 
-    if (rig_count_alive(rig, engine->alias) != 0) {
-        fail_msg("a second process of %s starts", engine->alias);
+    if (count_replica(rig, engine->alias, engine->replica) != 0) {
+        fail_msg("a second process of %s, replica %u starts", engine->alias, engine->replica);
     }
     if (count_rows(rig, engine->uuid) != 1) {
         fail_msg("a process of %s starts without its row", engine->alias);
@@ -205,6 +250,7 @@ static void start_worker(struct sim_engine *engine, const struct spawn_spec *spe
 static struct sim_engine *make_engine(struct sim_process *p, const struct spawn_spec *spec)
 {
     struct sim_engine *engine = xcalloc(1, sizeof(*engine));
+    const struct instance *pub;
 
     engine->rig = sim_process_context(p);
     engine->process = p;
@@ -215,6 +261,8 @@ static struct sim_engine *make_engine(struct sim_process *p, const struct spawn_
     timer_init(&engine->end, p->world, "sim.end", on_own_end, engine);
     snprintf(engine->alias, sizeof(engine->alias), "%s", word_after(spec, "--alias"));
     snprintf(engine->uuid, sizeof(engine->uuid), "%s", strchr(marker_of(spec), '/') + 1);
+    pub = engines_find(engine->rig->engines, engine->uuid);
+    engine->replica = pub ? pub->replica : 0;
     return engine;
 }
 
@@ -242,7 +290,8 @@ static int start_engine(struct sim_process *p, const struct spawn_spec *spec)
     rig->starts++;
     if (stream_listen(p->world, &engine->address, on_stream, engine, &engine->listener, NULL,
                       &err) < 0) {
-        fail_msg("the engine cannot listen: %s", err.text);
+        engine->behaviour.end_after_ms = engine->behaviour.end_code = 1;
+        engine->behaviour.last_words = "error: it cannot listen\n";
     }
     timer_start(&engine->load, engine->behaviour.load_ms);
     if (engine->behaviour.end_after_ms) {
@@ -272,18 +321,24 @@ static void on_signal(struct sim_process *p, int signum)
     }
 }
 
-static void finish_engine(struct sim_process *p)
+static void close_all(struct sim_engine *engine)
 {
-    struct sim_engine *engine = p->user;
     struct engine_conn *c, *tmp;
 
-    if (engine->rig->service) {
-        engine->rig->service->on_end(engine);
-    }
     list_for_each_safe (c, tmp, &engine->conns, node) {
         close_conn(c);
     }
     engine->listener = stream_listener_close(engine->listener);
+}
+
+static void finish_engine(struct sim_process *p)
+{
+    struct sim_engine *engine = p->user;
+
+    if (engine->rig->service) {
+        engine->rig->service->on_end(engine);
+    }
+    close_all(engine);
     timer_stop(&engine->load);
     timer_stop(&engine->end);
     list_remove(&engine->node);
@@ -293,6 +348,31 @@ static void finish_engine(struct sim_process *p)
 
 static const struct sim_program engine_program = { start_engine, on_signal, finish_engine };
 static const struct sim_program worker_program = { start_worker_program, NULL, finish_engine };
+
+struct sim_engine *rig_open_endpoint(struct rig *rig, uint16_t port)
+{
+    struct sim_engine *engine = xcalloc(1, sizeof(*engine));
+    struct error err;
+
+    engine->rig = rig;
+    engine->loaded = true;
+    list_init(&engine->conns);
+    engine->address = (struct address){ .host = "127.0.0.1", .port = port };
+    if (stream_listen(rig->world, &engine->address, on_stream, engine, &engine->listener, NULL,
+                      &err) < 0) {
+        free(engine);
+        return NULL;
+    }
+    return engine;
+}
+
+void rig_close_endpoint(struct sim_engine *endpoint)
+{
+    if (endpoint) {
+        close_all(endpoint);
+        free(endpoint);
+    }
+}
 
 /* ---- the berth around it */
 
@@ -507,7 +587,7 @@ int64_t rig_add_model(struct rig *rig, const char *public_id, const char *member
 void rig_want(struct rig *rig, int64_t id, bool wanted)
 {
     rig->last_result = 1;
-    models_set_wanted(rig->models, id, wanted, on_model_done, rig);
+    models_set_wanted(rig->models, id, wanted, WISH_USER, on_model_done, rig);
     await_model_done(rig);
 }
 
@@ -578,6 +658,55 @@ struct sim_engine *rig_engine(struct rig *rig, const char *alias)
         }
     }
     return NULL;
+}
+
+struct sim_engine *rig_replica(struct rig *rig, const char *alias, unsigned replica)
+{
+    struct sim_engine *engine;
+
+    list_for_each (engine, &rig->alive, node) {
+        if (!engine->is_worker && str_eq(engine->alias, alias) && engine->replica == replica) {
+            return engine;
+        }
+    }
+    return NULL;
+}
+
+size_t rig_count_instances(struct rig *rig, int64_t model_id, enum instance_state state)
+{
+    const struct instance *pub;
+    size_t cursor = 0, n = 0;
+
+    while ((pub = engines_next(rig->engines, &cursor))) {
+        n += pub->model_id == model_id && (state == INSTANCE_STATE_MAX_ || pub->state == state);
+    }
+    return n;
+}
+
+struct wait_all {
+    struct wait of;
+    size_t count;
+};
+
+static bool have_all_come(void *arg)
+{
+    struct wait_all *w = arg;
+
+    return rig_count_instances(w->of.rig, w->of.model_id, w->of.state) == w->count &&
+           rig_count_instances(w->of.rig, w->of.model_id, INSTANCE_STATE_MAX_) == w->count;
+}
+
+void rig_await_all(struct rig *rig, int64_t model_id, enum instance_state state, size_t count,
+                   uint64_t limit_ms)
+{
+    struct wait_all w = { { rig, model_id, state }, count };
+
+    if (!sim_run_until(rig->world, have_all_come, &w, limit_ms)) {
+        fail_msg("%zu of %zu instances are %s, and there are to be %zu; so far: %s",
+                 rig_count_instances(rig, model_id, state),
+                 rig_count_instances(rig, model_id, INSTANCE_STATE_MAX_),
+                 instance_state_name(state), count, rig->trail);
+    }
 }
 
 size_t rig_count_alive(struct rig *rig, const char *alias)

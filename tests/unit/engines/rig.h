@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/sim.h"
 #include "engines/engines.h"
@@ -23,6 +24,7 @@ struct behaviour {
     bool ignores_term;
     bool has_worker;        /* a second marked process that outlives it */
     const char *last_words; /* written to the log when it ends by itself */
+    unsigned slots;         /* that it tells of; 0: 4 */
 };
 
 struct sim_engine {
@@ -34,7 +36,13 @@ struct sim_engine {
     struct timer load, end;
     struct list conns;
     bool loaded, hung;
+    bool asleep;        /* says so, and must not be asked for its progress */
+    uint64_t progress;  /* the number that it tells */
+    int status;         /* of its answers when loaded; 0: 200 */
+    unsigned asked;     /* requests so far */
+    char request[1024]; /* the head of the last one */
     bool is_worker;
+    unsigned replica;
     char alias[64];
     char uuid[UUID_SIZE];
     char log[96];
@@ -101,9 +109,27 @@ const struct instance *rig_await(struct rig *rig, int64_t model_id, enum instanc
                                  uint64_t limit_ms);
 /* … until nothing of it is left. */
 void rig_await_gone(struct rig *rig, int64_t model_id, uint64_t limit_ms);
-struct sim_engine *rig_engine(struct rig *rig,
-                              const char *alias);           /* the leader that lives, or NULL */
+/* The leader that lives, or NULL; of several replicas the one that started first. */
+struct sim_engine *rig_engine(struct rig *rig, const char *alias);
+struct sim_engine *rig_replica(struct rig *rig, const char *alias, unsigned replica);
+/* Virtual time passes until the model has `count` instances and all of them are in this state. */
+void rig_await_all(struct rig *rig, int64_t model_id, enum instance_state state, size_t count,
+                   uint64_t limit_ms);
+size_t rig_count_instances(struct rig *rig, int64_t model_id, enum instance_state state);
+
+/* Something that listens on 127.0.0.1 and answers like an engine, and that berth did not start.
+ * NULL when the port is taken. Closing accepts NULL. */
+struct sim_engine *rig_open_endpoint(struct rig *rig, uint16_t port);
+void rig_close_endpoint(struct sim_engine *endpoint);
+
 size_t rig_count_alive(struct rig *rig, const char *alias); /* workers too; NULL: of all models */
 int64_t rig_count_rows(struct rig *rig);
 /* The text of all metrics, owned by the caller. */
 char *rig_metrics(struct rig *rig);
+
+static inline void assert_contains(const char *text, const char *part)
+{
+    if (!text || !strstr(text, part)) {
+        fail_msg("'%s' is missing in '%s'", part, text ? text : "(nothing)");
+    }
+}

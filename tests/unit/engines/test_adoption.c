@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * kill -9 of berth in the real world. This program is everything: the test, the small berth that is
+ * kill -9 of berth in the real world (seed 003, bug 13). This program is everything: the test, the small berth that is
  * killed (mode "berth"), its exec-engine, and the engine (started with llama-server's command
  * line), which listens on its unix socket and answers 200. The berth tells every change of state as
  * a line on a pipe; the test only ever waits for such lines.
@@ -99,7 +99,7 @@ static void on_added(void *arg, int result, int64_t id, const struct error *e)
 {
     struct berth *b = arg;
 
-    models_set_wanted(b->models, id, true, on_wanted, NULL);
+    models_set_wanted(b->models, id, true, WISH_USER, on_wanted, NULL);
 }
 
 static void add_model(struct berth *b)

@@ -26,16 +26,16 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void assert_contains(const char *text, const char *part)
-{
-    if (!text || !strstr(text, part)) {
-        fail_msg("'%s' is missing in '%s'", part, text ? text : "(nothing)");
-    }
-}
-
 static uint64_t now(void)
 {
     return world_now_ms(rig->world);
+}
+
+static bool has_route(const char *uuid)
+{
+    struct engine_route route;
+
+    return engines_route(rig->engines, uuid, &route) && route.upstream;
 }
 
 static void test_becomes_ready(void **state)
@@ -51,7 +51,7 @@ static void test_becomes_ready(void **state)
     assert_true(pub->ready_in_ms >= 70 && pub->ready_in_ms < 400);
     assert_false(pub->adopted);
     assert_true(pub->address.is_unix);
-    assert_non_null(engines_upstream(rig->engines, pub->uuid));
+    assert_true(has_route(pub->uuid));
     assert_int_equal(rig_count_rows(rig), 1);
     metrics = rig_metrics(rig);
     assert_contains(metrics, "berth_instances{state=\"ready\"} 1");
@@ -96,7 +96,7 @@ static void test_draining_waits_for_what_runs(void **state)
     sim_run_for(rig->world, 29 * 1000);
     assert_string_equal(rig->trail, "starting ready draining");
     assert_int_equal(rig_count_alive(rig, "m"), 1);
-    assert_non_null(engines_upstream(rig->engines, uuid));
+    assert_true(has_route(uuid));
     engines_drained(rig->engines, uuid);
     rig_await_gone(rig, id, 100);
     assert_int_equal(rig_count_alive(rig, "m"), 0);
@@ -346,6 +346,7 @@ static void test_worker_that_outlives_its_leader_goes_first(void **state)
     assert_int_equal(rig_count_alive(rig, NULL), 0);
 }
 
+/* Seed 003, bug 2: to update or delete a running model locked it twice, for ever. */
 static void test_update_restarts_it_drained(void **state)
 {
     int64_t id = rig_add_model(rig, "m", NULL);
@@ -374,6 +375,7 @@ static void test_restart_is_drained_too(void **state)
     assert_string_equal(rig->trail, "starting ready draining stopping gone starting ready");
 }
 
+/* Seed 003, bug 2 */
 static void test_removed_model_takes_its_engine_along(void **state)
 {
     int64_t id = rig_add_model(rig, "m", NULL);
@@ -384,6 +386,174 @@ static void test_removed_model_takes_its_engine_along(void **state)
     sim_run_for(rig->world, 10);
     assert_int_equal(rig_count_alive(rig, NULL), 0);
     assert_int_equal(rig_count_rows(rig), 0);
+}
+
+/* Seed 003, bug 3: it was back after a restart. */
+static void test_removed_model_stays_away_after_a_restart(void **state)
+{
+    int64_t id = rig_add_model(rig, "m", NULL);
+    struct error err;
+
+    rig_await(rig, id, INSTANCE_READY, 1000);
+    rig_remove_model(rig, id);
+    rig_lose_engines(rig); /* before its engine has gone */
+    rig->models = models_destroy(rig->models);
+    rig->models = models_create(rig->world, rig->store, rig->events);
+    assert_int_equal(models_load(rig->models, &err), 0);
+    rig_crash(rig);
+    rig_recover(rig);
+    assert_int_equal(models_count(rig->models), 0);
+    sim_run_for(rig->world, 60 * 1000);
+    assert_null(engines_of_model(rig->engines, id));
+    assert_int_equal(rig_count_alive(rig, NULL), 0);
+    assert_int_equal(rig_count_rows(rig), 0);
+    assert_int_equal(rig->starts, 1);
+}
+
+/* Seed 003, bug 11: two health systems restarted the same model at once. Here it crashes, is
+ * judged by its probe, asked for and changed all at once; the rig's engine fails the test when a
+ * second one starts. */
+static void test_nobody_restarts_a_model_twice(void **state)
+{
+    int64_t id = rig_add_model(rig, "m", QUICK_HEALTH);
+    unsigned starts;
+
+    for (int i = 0; i < 10; i++) {
+        rig_await(rig, id, INSTANCE_READY, 5000);
+        rig_engine(rig, "m")->hung = true;
+        sim_run_for(rig->world, 5900 + (uint64_t)i * 30);
+        if (rig_engine(rig, "m")) {
+            sim_process_exit(rig_engine(rig, "m")->process, 0, 9);
+        }
+        engines_retry(rig->engines, id);
+        engines_restart(rig->engines, id);
+        rig_want(rig, id, true);
+        engines_retry(rig->engines, id);
+    }
+    rig_await(rig, id, INSTANCE_READY, 5000);
+    starts = rig->starts;
+    sim_run_for(rig->world, 600 * 1000);
+    assert_int_equal(rig->starts, starts);
+    assert_int_equal(rig_count_alive(rig, "m"), 1);
+    assert_int_equal(rig_count_rows(rig), 1);
+}
+
+static void test_two_loads_at_once_start_one(void **state)
+{
+    int64_t id = rig_add_model(rig, "m", NULL);
+
+    for (int i = 0; i < 20; i++) {
+        rig_want(rig, id, true);
+        engines_retry(rig->engines, id);
+        sim_run_for(rig->world, 10);
+    }
+    rig_await(rig, id, INSTANCE_READY, 1000);
+    assert_int_equal(rig->starts, 1);
+}
+
+static void test_deleted_while_it_starts(void **state)
+{
+    int64_t id;
+
+    rig->behaviour.load_ms = 60 * 1000;
+    id = rig_add_model(rig, "m", NULL);
+    rig_await(rig, id, INSTANCE_STARTING, 1000);
+    sim_run_for(rig->world, 500);
+    rig_remove_model(rig, id);
+    rig_await_gone(rig, id, 1000);
+    sim_run_for(rig->world, 60 * 1000);
+    assert_string_equal(rig->trail, "starting stopping gone");
+    assert_int_equal(rig_count_alive(rig, NULL), 0);
+    assert_int_equal(rig_count_rows(rig), 0);
+}
+
+static void test_crash_while_it_drains(void **state)
+{
+    int64_t id = rig_add_model(rig, "m", NULL);
+
+    rig_await(rig, id, INSTANCE_READY, 1000);
+    rig->drains = false;
+    rig_want(rig, id, false);
+    rig_await(rig, id, INSTANCE_DRAINING, 100);
+    sim_process_exit(rig_engine(rig, "m")->process, 0, 11);
+    rig_await_gone(rig, id, 100); /* there is nothing to wait for any more */
+    sim_run_for(rig->world, 60 * 1000);
+    assert_int_equal(rig->starts, 1);
+}
+
+/* ---- why it cannot start */
+
+static void test_missing_binary_is_named(void **state)
+{
+    int64_t id = rig_add_model(rig, "m", "\"parameters\":{\"binary\":\"/nowhere/llama-server\"}");
+    const struct instance *pub = rig_await(rig, id, INSTANCE_FAILED, 100);
+
+    assert_contains(pub->last_error, "/nowhere/llama-server");
+    sim_run_for(rig->world, 3600 * 1000);
+    assert_string_equal(rig->trail, "starting failed");
+}
+
+static void test_binary_that_is_no_program_is_named(void **state)
+{
+    int64_t id = rig_add_model(rig, "m", "\"parameters\":{\"binary\":\"./model.gguf\"}");
+    const struct instance *pub = rig_await(rig, id, INSTANCE_FAILED, 100);
+
+    assert_contains(pub->last_error, "model.gguf is not an executable file");
+}
+
+static void test_signal_is_named(void **state)
+{
+    const struct instance *pub;
+    int64_t id;
+
+    rig->behaviour = (struct behaviour){ .load_ms = 1000, .end_after_ms = 30, .end_signal = 11 };
+    id = rig_add_model(rig, "m", QUICK_RETRY);
+    pub = rig_await(rig, id, INSTANCE_BACKOFF, 1000);
+    assert_string_equal(pub->last_error,
+                        "the engine was killed by signal 11 (SIGSEGV) while loading");
+}
+
+static void test_kill_may_have_been_the_kernels(void **state)
+{
+    int64_t id = rig_add_model(rig, "m", NULL);
+
+    rig_await(rig, id, INSTANCE_READY, 1000);
+    sim_process_exit(rig_engine(rig, "m")->process, 0, 9);
+    assert_string_equal(
+        rig_await(rig, id, INSTANCE_BACKOFF, 100)->last_error,
+        "the engine was killed by signal 9 (SIGKILL, perhaps by the kernel's OOM killer)");
+}
+
+static void test_refused_flag_is_told_in_its_words(void **state)
+{
+    const struct instance *pub;
+    int64_t id;
+
+    rig->behaviour = (struct behaviour){
+        .load_ms = 1000,
+        .end_after_ms = 30,
+        .end_code = 1,
+        .last_words = "error: invalid argument: --no-such-flag\n",
+    };
+    id = rig_add_model(rig, "m", "\"additional_parameters\":\"--no-such-flag\"," QUICK_RETRY);
+    pub = rig_await(rig, id, INSTANCE_BACKOFF, 1000);
+    assert_contains(pub->last_error, "exited with code 1 while loading: ");
+    assert_contains(pub->last_error, "invalid argument: --no-such-flag");
+}
+
+static void write_file(const char *path, const char *text, size_t times);
+
+static void test_time_is_over_with_its_last_line(void **state)
+{
+    int64_t id;
+
+    rig->behaviour.never_ready = true;
+    id = rig_add_model(rig, "m", "\"retry_policy\":{\"enabled\":false}");
+    sim_run_for(rig->world, 100);
+    write_file(rig_await(rig, id, INSTANCE_STARTING, 100)->log_path,
+               "reading the first half\n  reading\tthe second \x01 half \n\n", 1);
+    assert_string_equal(rig_await(rig, id, INSTANCE_FAILED, 310 * 1000)->last_error,
+                        "not ready after 300 s; it last wrote: reading?the second ? half");
 }
 
 static void test_missing_file_fails_at_once(void **state)
@@ -545,7 +715,7 @@ static void test_large_log_is_put_aside(void **state)
     assert_int_equal(file_size(old), -1);
 }
 
-/* ---- after kill -9 of berth */
+/* ---- after kill -9 of berth (seed 003, bug 13: there was no adoption) */
 
 static void test_adopted_after_a_crash(void **state)
 {
@@ -778,6 +948,17 @@ int main(void)
         LIFE(test_update_restarts_it_drained),
         LIFE(test_restart_is_drained_too),
         LIFE(test_removed_model_takes_its_engine_along),
+        LIFE(test_removed_model_stays_away_after_a_restart),
+        LIFE(test_nobody_restarts_a_model_twice),
+        LIFE(test_two_loads_at_once_start_one),
+        LIFE(test_deleted_while_it_starts),
+        LIFE(test_crash_while_it_drains),
+        LIFE(test_missing_binary_is_named),
+        LIFE(test_binary_that_is_no_program_is_named),
+        LIFE(test_signal_is_named),
+        LIFE(test_kill_may_have_been_the_kernels),
+        LIFE(test_refused_flag_is_told_in_its_words),
+        LIFE(test_time_is_over_with_its_last_line),
         LIFE(test_missing_file_fails_at_once),
         LIFE(test_program_that_cannot_run_fails_at_once),
         LIFE(test_failed_one_follows_a_new_definition),

@@ -1,75 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What the llama.cpp driver makes of a definition: its command line, what it objects to, what it
  * reads out of a log. */
-#include "rig.h"
+#include "driver_rig.h"
 
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
-#include "engines/engine_driver.h"
+#include "engines/devices.h"
+#include "engines/engines_int.h"
 
-static struct rig *rig;
-
-static int set_up(void **state)
-{
-    rig = rig_create(1, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    rig_destroy(rig);
-    return 0;
-}
-
-static char *join(char *const *words)
-{
-    struct buf out = BUF_INIT(65536);
-
-    for (; words && *words; words++) {
-        buf_printf(&out, out.len ? " %s" : "%s", *words);
-    }
-    return buf_take(&out, NULL);
-}
+#define DRIVER &llamacpp_driver
 
 /* The command line of a model with these members, and its environment; asserts that there is one.
  */
 static char *command_of(const char *members, char **ret_env, unsigned *ret_slots)
 {
-    struct model_config *model = rig_model_config("m", members);
-    struct engine_context c = { rig->config, model, "instances/u/engine.sock" };
-    struct engine_command command = { 0 };
-    struct error err = { 0 };
+    struct driver_made made = { 0 };
     char *line;
 
-    if (llamacpp_driver.command(&c, &command, &err) < 0) {
-        fail_msg("no command: %s", err.text);
-    }
-    line = join(command.argv);
+    driver_make(DRIVER, members, &made);
+    line = TAKE_PTR(made.line);
     if (ret_env) {
-        *ret_env = join(command.env);
+        *ret_env = TAKE_PTR(made.env);
     }
     if (ret_slots) {
-        *ret_slots = command.slots;
+        *ret_slots = made.command.slots;
     }
-    engine_command_finish(&command);
-    model_config_free(model);
+    driver_made_finish(&made);
     return line;
-}
-
-static void assert_has(const char *line, const char *part)
-{
-    if (!line || !strstr(line, part)) {
-        fail_msg("'%s' is missing in '%s'", part, line ? line : "(nothing)");
-    }
-}
-
-static void assert_has_not(const char *line, const char *part)
-{
-    if (line && strstr(line, part)) {
-        fail_msg("'%s' should not be in '%s'", part, line);
-    }
 }
 
 static void test_plain_command(void **state)
@@ -82,10 +42,11 @@ static void test_plain_command(void **state)
     assert_has(line, " --ctx-size 8192 ");
     assert_has(line, " --parallel 4 --threads-http 12 ");
     assert_has(line, " --threads ");
-    assert_has(line, " --metrics --no-webui");
+    assert_has(line, " --metrics");
     assert_has_not(line, "--port");
     assert_has_not(line, "--n-gpu-layers");
-    assert_string_equal(env, "");
+    assert_string_equal(env, "LLAMA_ARG_ENDPOINT_SLOTS=1 LLAMA_ARG_NO_WEBUI=1 LLAMA_ARG_WEBUI=0 "
+                             "LLAMA_ARG_UI=0");
     assert_int_equal(slots, 4);
     free(line);
     free(env);
@@ -96,7 +57,10 @@ static void test_parameters_become_flags(void **state)
     unsigned slots;
     char *line = command_of(
         "\"parameters\":{\"ctx_size\":4096,\"batch_size\":256,\"n_gpu_layers\":0,\"threads\":3,"
-        "\"parallel\":8,\"embeddings\":true,\"verbose\":true,\"flash_attn\":true,\"temp\":0.5,"
+        "\"parallel\":8,\"embeddings\":true,\"verbose\":true,\"temp\":0.5,"
+        "\"threads_batch\":5,\"split_mode\":\"row\",\"tensor_split\":\"3,1\",\"main_gpu\":1,"
+        "\"rope_freq_base\":10000,\"rope_freq_scale\":0.5,\"jinja\":true,"
+        "\"reasoning_format\":\"none\",\"sleep_idle_seconds\":60,\"mmproj\":\"model.gguf\","
         "\"top_p\":0.25,\"top_k\":7,\"repeat_penalty\":1.5,\"seed\":11}",
         NULL, &slots);
 
@@ -107,7 +71,12 @@ static void test_parameters_become_flags(void **state)
     assert_has(line, " --parallel 8 --threads-http 16");
     assert_has(line, " --embeddings");
     assert_has(line, " --verbose");
-    assert_has(line, " --flash-attn on");
+    assert_has(line, " --threads-batch 5");
+    assert_has(line, " --split-mode row --tensor-split 3,1 --main-gpu 1");
+    assert_has(line, " --rope-freq-base 10000 --rope-freq-scale 0.5");
+    assert_has(line, " --jinja --reasoning-format none");
+    assert_has(line, " --sleep-idle-seconds 60");
+    assert_has(line, " --mmproj model.gguf");
     assert_has(line, " --temp 0.5");
     assert_has(line, " --top-p 0.25");
     assert_has(line, " --top-k 7");
@@ -126,25 +95,51 @@ static void test_shared_context(void **state)
     free(line);
 }
 
-static void test_load_modes(void **state)
+/* Versions differ in the flags for these: each is told in its own words, and none in a flag that it
+ * might refuse. */
+static void test_what_versions_say_differently(void **state)
 {
     static const struct {
-        const char *members, *flag;
+        const char *members, *env;
     } cases[] = {
-        { "\"parameters\":{\"mlock\":true}", " --load-mode mmap+mlock" },
-        { "\"parameters\":{\"no_mmap\":true}", " --load-mode none" },
-        { "\"parameters\":{\"mlock\":true,\"no_mmap\":true}", " --load-mode mlock" },
+        { "\"mlock\":true", "LLAMA_ARG_MLOCK=1 LLAMA_ARG_LOAD_MODE=mmap+mlock LLAMA_ARG_E" },
+        { "\"no_mmap\":true", "LLAMA_ARG_NO_MMAP=1 LLAMA_ARG_LOAD_MODE=none LLAMA_ARG_E" },
+        { "\"mlock\":true,\"no_mmap\":true",
+          "LLAMA_ARG_MLOCK=1 LLAMA_ARG_NO_MMAP=1 LLAMA_ARG_LOAD_MODE=mlock LLAMA_ARG_E" },
+        { "\"flash_attn\":true", "LLAMA_ARG_FLASH_ATTN=1 " },
+        { "\"flash_attn\":\"on\"", "LLAMA_ARG_FLASH_ATTN=1 " },
+        { "\"flash_attn\":false", "LLAMA_ARG_FLASH_ATTN=0 " },
+        { "\"flash_attn\":\"auto\"", "LLAMA_ARG_FLASH_ATTN=auto " },
+        { "\"flash_attn\":true,\"env\":{\"LLAMA_ARG_FLASH_ATTN\":\"off\"}",
+          "LLAMA_ARG_FLASH_ATTN=off LLAMA_ARG_E" },
     };
-    char *line;
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        line = command_of(cases[i].members, NULL, NULL);
-        assert_has(line, cases[i].flag);
+        char members[256];
+        char *line, *env;
+
+        snprintf(members, sizeof(members), "\"parameters\":{%s}", cases[i].members);
+        line = command_of(members, &env, NULL);
+        assert_int_equal(strncmp(env, cases[i].env, strlen(cases[i].env)), 0);
+        assert_has_not(line, "--mlock");
+        assert_has_not(line, "--no-mmap");
+        assert_has_not(line, "--load-mode");
+        assert_has_not(line, "--flash-attn");
         free(line);
+        free(env);
     }
-    line = command_of("\"parameters\":{\"mlock\":false}", NULL, NULL);
-    assert_has_not(line, "--load-mode");
-    free(line);
+}
+
+static void test_nothing_said_nothing_set(void **state)
+{
+    char *env;
+
+    free(command_of("\"parameters\":{\"mlock\":false,\"no_mmap\":false}", &env, NULL));
+    assert_has_not(env, "MLOCK");
+    assert_has_not(env, "LOAD_MODE");
+    assert_has_not(env, "MMAP");
+    assert_has_not(env, "FLASH");
+    free(env);
 }
 
 static void test_additional_parameters_come_last_without_a_shell(void **state)
@@ -157,25 +152,49 @@ static void test_additional_parameters_come_last_without_a_shell(void **state)
     free(line);
 }
 
-static void test_devices_and_environment(void **state)
+static void test_environment(void **state)
 {
     char *env;
 
-    free(command_of("\"gpu_devices\":[0,2],\"parameters\":{\"env\":{\"A\":\"1\"}}", &env, NULL));
-    assert_string_equal(env, "CUDA_VISIBLE_DEVICES=0,2 A=1");
+    free(command_of("\"parameters\":{\"env\":{\"A\":\"1\",\"B\":\"x y\"}}", &env, NULL));
+    assert_int_equal(strncmp(env, "A=1 B=x y LLAMA_ARG_", 20), 0);
     free(env);
-    free(command_of("\"gpu_devices\":[1],\"parameters\":{\"gpu_vendor\":\"amd\"}", &env, NULL));
-    assert_string_equal(env, "HIP_VISIBLE_DEVICES=1");
-    free(env);
+}
+
+static void test_device_0_of_a_machine_without_gpus(void **state)
+{
+    struct gpus gpus = gpus_count("");
+    char *line;
+
+    if (gpus.nvidia || gpus.amd) {
+        skip();
+    }
+    line = command_of("\"gpu_devices\":[0]", NULL, NULL);
+    assert_has(line, " --n-gpu-layers 0");
+    free(line);
+    line = command_of("\"gpu_devices\":[0],\"parameters\":{\"n_gpu_layers\":9}", NULL, NULL);
+    assert_has(line, " --n-gpu-layers 9");
+    assert_has_not(line, " --n-gpu-layers 0");
+    free(line);
+    driver_refuses(DRIVER, "\"gpu_devices\":[0,1]",
+                   "gpu_devices: there is no device 1; this machine has no GPU");
+    driver_check(DRIVER, "\"gpu_devices\":[3]", "there is no device 3", NULL);
 }
 
 static void test_named_port(void **state)
 {
+    struct driver_made made = { .replica = 2 };
     char *line = command_of("\"parameters\":{\"port\":9001,\"host\":\"0.0.0.0\"}", NULL, NULL);
 
     assert_has(line, " --host 0.0.0.0 --port 9001 ");
     assert_has_not(line, "engine.sock");
     free(line);
+    driver_make(DRIVER, "\"parameters\":{\"port\":9001,\"host\":\"0.0.0.0\",\"weight\":4}", &made);
+    assert_has(made.line, " --port 9003 ");
+    assert_int_equal(made.command.address.port, 9003);
+    assert_string_equal(made.command.address.host, "127.0.0.1");
+    assert_int_equal(made.command.weight, 4);
+    driver_made_finish(&made);
 }
 
 static void test_same_definition_same_command(void **state)
@@ -190,48 +209,23 @@ static void test_same_definition_same_command(void **state)
 
 static void test_own_binary(void **state)
 {
-    struct model_config *model;
-    struct engine_command command = { 0 };
-    struct error err = { 0 };
     char *line = command_of("\"parameters\":{\"binary\":\"true\"}", NULL, NULL);
 
     assert_true(line[0] == '/');
     assert_has(line, "/true --model");
     free(line);
-    model = rig_model_config("m", "\"parameters\":{\"binary\":\"no-such-llama\"}");
-    assert_int_equal(llamacpp_driver.command(
-                         &(struct engine_context){ rig->config, model, "x.sock" }, &command, &err),
-                     -ENOENT);
-    assert_has(err.text, "no-such-llama");
-    assert_has(err.text, "PATH");
-    model_config_free(model);
+    driver_refuses(DRIVER, "\"parameters\":{\"binary\":\"no-such-llama\"}",
+                   "'no-such-llama' is not in PATH");
+    driver_refuses(DRIVER, "\"model_path\":\"/nowhere\"", "cannot read the model file /nowhere");
+    driver_refuses(DRIVER, "\"parameters\":{\"mmproj\":\"/nowhere\"}",
+                   "cannot read the projector file /nowhere");
 }
 
 /* ---- validation */
 
 static void check(const char *members, const char *error, const char *warning)
 {
-    struct model_config *model = rig_model_config("m", members);
-    struct validation v = validation_init();
-    char *errors, *warnings;
-
-    engines_validate(rig->engines, model, &v);
-    errors = json_dumps(v.errors, 0);
-    warnings = json_dumps(v.warnings, 0);
-    if (error) {
-        assert_has(errors, error);
-    } else {
-        assert_string_equal(errors, "[]");
-    }
-    if (warning) {
-        assert_has(warnings, warning);
-    } else if (!error) {
-        assert_string_equal(warnings, "[]");
-    }
-    free(errors);
-    free(warnings);
-    validation_finish(&v);
-    model_config_free(model);
+    driver_check(DRIVER, members, error, warning);
 }
 
 static void test_validation(void **state)
@@ -250,6 +244,10 @@ static void test_validation(void **state)
     check("\"parameters\":{\"n_gpu_layers\":0}", NULL, NULL);
     check("\"parameters\":{\"flash_attn\":\"maybe\"}", "flash_attn", NULL);
     check("\"parameters\":{\"flash_attn\":\"auto\"}", NULL, NULL);
+    check("\"parameters\":{\"gpu_vendor\":\"acme\"}", "gpu_vendor must be nvidia or amd", NULL);
+    check("\"parameters\":{\"sleep_idle_seconds\":-2}", "between -1 and", NULL);
+    check("\"parameters\":{\"host\":\"127.0.0.1\"}", NULL, "host has no effect");
+    check("\"parameters\":{\"pooling\":\"a\\u0000b\"}", "pooling must be a text", NULL);
     check("\"parameters\":{\"colour\":\"blue\"}", NULL, "parameters.colour is not known");
     check("\"parameters\":{\"env\":{\"A=B\":\"x\"}}", "no name of a variable", NULL);
     check("\"parameters\":{\"env\":{\"BERTH_INSTANCE\":\"x\"}}", "our own", NULL);
@@ -259,21 +257,30 @@ static void test_validation(void **state)
     check("\"additional_parameters\":\"--x 'open\"", "additional_parameters", NULL);
 }
 
+/* What is wrong with the definition must not be stored; what the machine lacks may come later. */
+static void test_definition_and_machine(void **state)
+{
+    driver_check_apart(DRIVER, "\"parameters\":{\"ctx_size\":-5}", "ctx_size must be", NULL);
+    driver_check_apart(DRIVER, "\"parameters\":{\"port\":9000,\"host\":\"a b\"}",
+                       "parameters.host: ", NULL);
+    driver_check_apart(DRIVER, "\"additional_parameters\":\"'\"", "additional_parameters: ", NULL);
+    driver_check_apart(DRIVER, "\"model_path\":\"/nowhere\"", NULL, "/nowhere");
+    driver_check_apart(DRIVER, "\"model_path\":\"/tmp\"", NULL, "/tmp is not a file");
+    driver_check_apart(DRIVER, "\"parameters\":{\"binary\":\"nope\"}", NULL, "not in PATH");
+    driver_check_apart(DRIVER, "\"gpu_devices\":[77]", NULL, "no device 77");
+}
+
 static void test_framework_names(void **state)
 {
-    struct model_config *model = rig_model_config("m", "\"framework\":\"vllm\"");
-    struct validation v = validation_init();
-    char *errors;
+    char names[128];
 
-    assert_string_equal(engines_driver_name("llama_cpp"), "llamacpp");
-    assert_string_equal(engines_driver_name("llamacpp"), "llamacpp");
-    assert_null(engines_driver_name("vllm"));
-    engines_validate(rig->engines, model, &v);
-    errors = json_dumps(v.errors, 0);
-    assert_has(errors, "'vllm' is not supported (known: llama_cpp, llamacpp)");
-    free(errors);
-    validation_finish(&v);
-    model_config_free(model);
+    assert_ptr_equal(driver_find("llama_cpp"), DRIVER);
+    assert_ptr_equal(driver_find("llamacpp"), DRIVER);
+    assert_ptr_equal(driver_find("command"), &command_driver);
+    assert_ptr_equal(driver_find("openai"), &openai_driver);
+    assert_null(driver_find("vllm"));
+    driver_names(names, sizeof(names));
+    assert_string_equal(names, "llama_cpp, llamacpp, command, openai");
 }
 
 /* ---- what engines write */
@@ -322,6 +329,18 @@ static void test_last_words_of_others(void **state)
         const char *log, *words;
     } cases[] = {
         { "error: invalid argument: --nope\n", "error: invalid argument: --nope" },
+        /* as llama-server 0.7.0 wrote it */
+        { "error while handling argument \"--flash-attn\": expected value for argument\n\nusage:\n"
+          "-fa,   --flash-attn [on|off|auto]       set Flash Attention use\n\n\n"
+          "to show complete usage, run with -h\n",
+          "error while handling argument \"--flash-attn\": expected value for argument" },
+        { "0.00.014.694 W srv  llama_server: security: no API key is set\n"
+          "0.00.014.797 E srv         start: couldn't bind HTTP server socket, hostname: "
+          "127.0.0.1, port: 18777\n"
+          "0.00.014.820 I srv    operator(): operator(): cleaning up before exit...\n"
+          "0.00.014.888 E srv  llama_server: exiting due to HTTP server error",
+          "srv         start: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 18777; "
+          "srv  llama_server: exiting due to HTTP server error" },
         { "berth: cannot run /x: No such file or directory\n",
           "berth: cannot run /x: No such file or directory" },
         { "/x: error while loading shared libraries: libllama.so: cannot open\n",
@@ -359,16 +378,54 @@ static void test_last_words_are_bounded(void **state)
     buf_finish(&log);
 }
 
-static void test_info_tells_the_slots(void **state)
+static void test_info(void **state)
 {
-    unsigned slots = 4;
+    struct engine_info info = { .slots = 4 };
 
-    llamacpp_driver.read_info(SPAN("{\"total_slots\": 7}"), &slots);
-    assert_int_equal(slots, 7);
-    llamacpp_driver.read_info(SPAN("{\"total_slots\": -1}"), &slots);
-    llamacpp_driver.read_info(SPAN("[1"), &slots);
-    llamacpp_driver.read_info(SPAN("{\"total_slots\": \"many\"}"), &slots);
-    assert_int_equal(slots, 7);
+    llamacpp_driver.read_info(SPAN("{\"total_slots\": 7}"), &info);
+    assert_int_equal(info.slots, 7);
+    assert_false(info.sleeping);
+    llamacpp_driver.read_info(SPAN("{\"total_slots\": -1, \"is_sleeping\": true}"), &info);
+    assert_true(info.sleeping);
+    llamacpp_driver.read_info(SPAN("[1"), &info);
+    llamacpp_driver.read_info(SPAN("{\"total_slots\": \"many\", \"is_sleeping\": 0}"), &info);
+    assert_int_equal(info.slots, 7);
+    assert_true(info.sleeping);
+    llamacpp_driver.read_info(SPAN("{\"is_sleeping\": false}"), &info);
+    assert_false(info.sleeping);
+}
+
+static uint64_t progress_of(const char *body)
+{
+    return llamacpp_driver.read_progress(span_of(body));
+}
+
+#define SLOT(task, busy, prompt, decoded)                                                          \
+    "[{\"id\":0,\"is_processing\":" busy ",\"id_task\":" task                                      \
+    ",\"n_prompt_tokens_processed\":" prompt ",\"next_token\":[{\"n_decoded\":" decoded "}]}]"
+
+/* Whatever a slot does next changes the number; doing nothing does not. */
+static void test_progress(void **state)
+{
+    static const char *const steps[] = {
+        SLOT("5", "true", "0", "0"),
+        SLOT("5", "true", "512", "0"),
+        SLOT("5", "true", "1024", "0"),
+        SLOT("5", "true", "1024", "1"),
+        SLOT("5", "false", "1024", "1"),
+        SLOT("6", "true", "1024", "1"),
+        "[{\"id\":0,\"is_processing\":false}]",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        assert_int_equal(progress_of(steps[i]), progress_of(steps[i]));
+        for (size_t j = 0; j < i; j++) {
+            assert_int_not_equal(progress_of(steps[i]), progress_of(steps[j]));
+        }
+    }
+    assert_int_not_equal(progress_of("[{\"next_token\":{\"n_decoded\":1}}]"),
+                         progress_of("[{\"next_token\":{\"n_decoded\":2}}]"));
+    assert_int_equal(progress_of("nonsense"), progress_of("{\"error\":1}"));
 }
 
 int main(void)
@@ -377,20 +434,24 @@ int main(void)
         cmocka_unit_test(test_plain_command),
         cmocka_unit_test(test_parameters_become_flags),
         cmocka_unit_test(test_shared_context),
-        cmocka_unit_test(test_load_modes),
+        cmocka_unit_test(test_what_versions_say_differently),
+        cmocka_unit_test(test_nothing_said_nothing_set),
         cmocka_unit_test(test_additional_parameters_come_last_without_a_shell),
-        cmocka_unit_test(test_devices_and_environment),
+        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_device_0_of_a_machine_without_gpus),
         cmocka_unit_test(test_named_port),
         cmocka_unit_test(test_same_definition_same_command),
         cmocka_unit_test(test_own_binary),
         cmocka_unit_test(test_validation),
+        cmocka_unit_test(test_definition_and_machine),
         cmocka_unit_test(test_framework_names),
         cmocka_unit_test(test_last_words_of_a_load_error),
         cmocka_unit_test(test_last_words_begin_with_the_cause),
         cmocka_unit_test(test_last_words_of_others),
         cmocka_unit_test(test_last_words_are_bounded),
-        cmocka_unit_test(test_info_tells_the_slots),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_progress),
     };
 
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, driver_rig_set_up, driver_rig_tear_down);
 }

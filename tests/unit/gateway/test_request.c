@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the gateway reads of a request, and the one edit it makes. */
+/* What the gateway reads of a request, and the edits it makes. */
 #include "unit.h"
 
 #include <errno.h>
@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/macros.h"
 #include "gateway/request.h"
+#include "models/models.h"
 
 static char *joined(const struct gateway_request *r)
 {
@@ -123,6 +125,167 @@ static void leaves_the_rest_alone(void **state)
     }
 }
 
+/* Every combination of edits, in every order of the members, with and without blanks: the result is
+ * the body as a tree would have been changed, byte for byte where nothing was asked for. */
+
+enum { MEMBERS = 5, ORDERS = 120 };
+
+/* In the order of a permutation's number; absent ones are NULL. */
+static char *body_in_order(const char *const members[MEMBERS], int order, const char *blank)
+{
+    struct buf b = BUF_INIT(4096);
+    bool used[MEMBERS] = { false };
+    bool first = true;
+
+    buf_printf(&b, "%s{%s", blank, blank);
+    for (int left = MEMBERS; left > 0; order /= left, left--) {
+        int nth = order % left, i = 0;
+
+        for (;; i++) {
+            if (!used[i] && nth-- == 0) {
+                break;
+            }
+        }
+        used[i] = true;
+        if (members[i]) {
+            buf_printf(&b, "%s%s%s%s", first ? "" : ",", blank, members[i], blank);
+            first = false;
+        }
+    }
+    buf_printf(&b, "%s}%s", blank, blank);
+    return buf_take(&b, NULL);
+}
+
+static json_t *changed_by_hand(const char *body, bool usage, const char *model)
+{
+    json_t *json = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
+    json_t *options = json_object_get(json, "stream_options");
+
+    assert_non_null(json);
+    json_object_del(json, "keep_alive");
+    json_object_del(json, "ttl");
+    if (model) {
+        json_object_set_new(json, "model", json_string(model));
+    }
+    if (usage) {
+        options = json_is_object(options) ? json_incref(options) : json_object();
+        json_object_set_new(options, "include_usage", json_true());
+        json_object_set_new(json, "stream_options", options);
+    }
+    return json;
+}
+
+static void check_edits(const char *body, bool usage, const char *model)
+{
+    struct gateway_request r;
+    struct error e = { 0 };
+    json_t *expected = changed_by_hand(body, usage, model), *got;
+    char model_text[64], *text;
+
+    if (gateway_request_read(span_of(body), usage, &r, &e) < 0) {
+        fail_msg("%s: %s", body, e.text);
+    }
+    snprintf(model_text, sizeof(model_text), "\"%s\"", model ? model : "");
+    gateway_request_compose(&r, span_of(model ? model_text : NULL));
+    text = joined(&r);
+    got = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    if (!got || !json_equal(got, expected)) {
+        fail_msg("%s became %s", body, text);
+    }
+    assert_int_equal(r.added_usage, usage);
+    assert_int_equal(r.has_keep_alive, strstr(body, "5m") != NULL);
+    if (r.has_keep_alive) {
+        assert_int_equal(r.keep_alive_ms, 300000);
+    }
+    /* Composed anew without another name, as for a second instance, it is the client's again. */
+    free(text);
+    gateway_request_compose(&r, (struct span){ 0 });
+    text = joined(&r);
+    assert_non_null(strstr(text, "\"a\\u002fb\""));
+    json_decref(got);
+    json_decref(expected);
+    free(text);
+    gateway_request_finish(&r);
+}
+
+static void makes_all_edits_at_once(void **state)
+{
+    static const char *const options[] = { NULL, "\"stream_options\":null", "\"stream_options\":{}",
+                                           "\"stream_options\":{\"include_usage\":false}",
+                                           "\"stream_options\" : { \"z\" : [1,{}] }" };
+    static const char *const keeps[] = { NULL, "\"keep_alive\":\"5m\"", "\"ttl\":null",
+                                         "\"keep\\u005falive\" : \"5m\"" };
+    static const char *const others[] = { NULL, "\"x\":{\"keep_alive\":1,\"model\":\"no\"}" };
+    static const char *const models[] = { NULL, "its-own/name" };
+
+    for (int i = 0; i < 5 * 4 * 2 * 2 * ORDERS; i++) {
+        const char *members[MEMBERS] = { "\"mo\\u0064el\":\"a\\u002fb\"", "\"stream\":true",
+                                         options[i % 5], keeps[i / 5 % 4], others[i / 20 % 2] };
+        char *body = body_in_order(members, i / 80, i % 3 == 0 ? " " : "");
+
+        check_edits(body, i % 7 != 0, models[i / 40 % 2]);
+        free(body);
+    }
+}
+
+static void reads_how_long_to_stay(void **state)
+{
+    static const struct {
+        const char *member;
+        int64_t ms; /* below -10: an error */
+    } cases[] = {
+        { "\"keep_alive\":\"90s\"", 90000 },
+        { "\"keep_alive\":0", 0 },
+        { "\"keep_alive\":30", 30000 },
+        { "\"keep_alive\":-1", KEEP_ALIVE_FOREVER },
+        { "\"keep_alive\":\"-1\"", KEEP_ALIVE_FOREVER },
+        { "\"ttl\":60", 60000 },
+        { "\"ttl\":0", KEEP_ALIVE_FOREVER },
+        { "\"keep_alive\":\"later\"", -EINVAL },
+        { "\"keep_alive\":true", -EINVAL },
+        { "\"keep_alive\":{\"a\":1}", -EINVAL },
+        { "\"keep_alive\":1e999", -EINVAL },
+        { "\"ttl\":[]", -EINVAL },
+        { "\"ttl\":1,\"keep_alive\":1", -EINVAL },
+        { "\"keep_alive\":1,\"keep_alive\":1", -EINVAL },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct gateway_request r;
+        struct error e = { 0 };
+        char body[128];
+        int n;
+
+        snprintf(body, sizeof(body), "{\"model\":\"a\",%s}", cases[i].member);
+        n = gateway_request_read(span_of(body), true, &r, &e);
+        if (cases[i].ms == -EINVAL) {
+            assert_int_equal(n, -EINVAL);
+            assert_true(strlen(e.text) > 10);
+            continue;
+        }
+        if (n < 0) {
+            fail_msg("%s: %s", body, e.text);
+        }
+        assert_true(r.has_keep_alive);
+        assert_int_equal(r.keep_alive_ms, cases[i].ms);
+        gateway_request_finish(&r);
+    }
+}
+
+static void opaque_bodies_are_not_read(void **state)
+{
+    struct gateway_request r;
+    char *text;
+
+    gateway_request_opaque(SPAN("\xFF{no json"), &r);
+    text = joined(&r);
+    assert_string_equal(text, "\xFF{no json");
+    free(text);
+    gateway_request_finish(&r);
+    gateway_request_opaque((struct span){ 0 }, &r);
+    assert_int_equal(r.part_count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +293,9 @@ int main(void)
         cmocka_unit_test(refuses_with_a_reason),
         cmocka_unit_test(asks_for_usage),
         cmocka_unit_test(leaves_the_rest_alone),
+        cmocka_unit_test(makes_all_edits_at_once),
+        cmocka_unit_test(reads_how_long_to_stay),
+        cmocka_unit_test(opaque_bodies_are_not_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,12 +32,12 @@ void talk_take(struct talk *t, struct stream *s)
     talk_read(t, !t->deaf);
 }
 
-static void on_connect(void *owner, struct stream *s, int status)
+static void on_connect(void *owner, struct stream *s, const struct error *e)
 {
     struct talk *t = owner;
 
     t->connecting = NULL;
-    t->refused = status;
+    t->refused = e ? e->code : 0;
     if (s) {
         talk_take(t, s);
     }

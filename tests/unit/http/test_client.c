@@ -700,10 +700,38 @@ static void test_fetch(void **state)
     stop(&rig);
 }
 
+static void tells_host(const char *name, uint16_t port, const char *want)
+{
+    struct rig rig;
+    struct address where = { .port = port };
+
+    start(&rig);
+    snprintf(where.host, sizeof(where.host), "%s", name);
+    http_upstream_destroy(rig.upstream);
+    stream_listener_close(rig.listener);
+    assert_int_equal(
+        stream_listen(rig.world, &where, on_accept, &rig, &rig.listener, NULL, &rig.error), 0);
+    rig.upstream =
+        http_upstream_create(rig.world, &(struct http_upstream_options){ .where = where });
+    ask(&rig, "GET", NULL);
+    settle(&rig);
+    assert_true(talk_has(&rig.peers[0], want));
+    stop(&rig);
+}
+
+static void test_host(void **state)
+{
+    tells_host("api.example.com", 80, "\r\nHost: api.example.com\r\n");
+    tells_host("api.example.com", 443, "\r\nHost: api.example.com:443\r\n");
+    tells_host("::1", 80, "\r\nHost: [::1]\r\n");
+    tells_host("::1", 8080, "\r\nHost: [::1]:8080\r\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_call),
+        cmocka_unit_test(test_host),
         cmocka_unit_test(test_any_cut),
         cmocka_unit_test(test_answers_without_reuse),
         cmocka_unit_test(test_bodiless),

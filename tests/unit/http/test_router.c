@@ -102,6 +102,42 @@ static void test_miss(void **state)
     router_destroy(r);
 }
 
+/* A row of every method: after the rows of their own. */
+static void test_every_method(void **state)
+{
+    // clang-format off
+    static const struct route rows[] = {
+        { "GET", "/proxy/{id}/stats", SCOPE_ADMIN, handle, "stats", { 0 } },
+        { "GET", "/proxy/{id}/{path*}", SCOPE_ADMIN, handle, "read", { 0 } },
+        { "*", "/proxy/{id}/{path*}", SCOPE_ADMIN, handle, "any", { 0 } },
+    };
+    static const struct { const char *method, *path, *summary; } cases[] = {
+        { "GET", "/proxy/a/stats", "stats" },
+        { "HEAD", "/proxy/a/stats", "stats" },
+        { "DELETE", "/proxy/a/stats", "any" },
+        { "GET", "/proxy/a/v1/models", "read" },
+        { "HEAD", "/proxy/a/v1/models", "read" },
+        { "POST", "/proxy/a/v1/models", "any" },
+        { "OPTIONS", "/proxy/a/v1/models", "any" },
+        { "REPORT", "/proxy/a/", "any" },
+    };
+    // clang-format on
+    static const struct route_table table = { "proxy", SHAPE_DETAIL, rows, ARRAY_SIZE(rows), NULL };
+    struct router *r = router_create();
+
+    router_add(r, &table);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct route_match m = router_match(r, span_of(cases[i].method), span_of(cases[i].path));
+
+        assert_non_null(m.route);
+        assert_string_equal(m.route->summary, cases[i].summary);
+    }
+    assert_string_equal(router_match(r, SPAN("OPTIONS"), SPAN("/proxy/a/b")).allow,
+                        "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    assert_null(router_match(r, SPAN("POST"), SPAN("/proxy")).table);
+    router_destroy(r);
+}
+
 static void test_shape(void **state)
 {
     struct router *r = make(3);
@@ -149,7 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_match),        cmocka_unit_test(test_miss),
         cmocka_unit_test(test_shape),        cmocka_unit_test(test_walk),
-        cmocka_unit_test(test_error_bodies),
+        cmocka_unit_test(test_error_bodies), cmocka_unit_test(test_every_method),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,6 +67,10 @@ static void test_defaults(void **state)
     assert_true(c->retry_policy.initial_delay_s == 5 && c->retry_policy.max_delay_s == 300);
     assert_true(c->retry_policy.backoff_factor == 2.0);
     assert_false(c->autostart);
+    assert_false(c->pinned);
+    assert_true(c->on_demand);
+    assert_int_equal(c->replicas, 1);
+    assert_null(c->aliases);
     assert_null(c->created_at);
     assert_null(c->updated_at); /* not the client's to say */
     model_config_free(c);
@@ -128,6 +132,12 @@ static void test_schema(void **state)
         { "health_check", "{\"enabled\":1}", "health_check.enabled", "bool_type" },
         { "retry_policy", "{\"backoff_factor\":\"x\"}", "retry_policy.backoff_factor", "float_type" },
         { "autostart", "\"yes\"", "autostart", "bool_type" },
+        { "pinned", "1", "pinned", "bool_type" },
+        { "on_demand", "null", "on_demand", "bool_type" },
+        { "replicas", "\"2\"", "replicas", "int_type" },
+        { "aliases", "\"x\"", "aliases", "list_type" },
+        { "aliases", "[\"x\", 7]", "aliases", "string_type" },
+        { "ttl", "\"5m\"", "ttl", "int_type" },
     };
     // clang-format on
 
@@ -216,6 +226,16 @@ static void test_rules(void **state)
         { "retry_policy", "{\"backoff_factor\":0}", "backoff_factor must be greater", NULL },
         { "modell_path", "1", NULL, "modell_path" },
         { "autostart", "true", NULL, NULL },
+        { "replicas", "0", "replicas must be between 1 and 32", NULL },
+        { "replicas", "33", "replicas must be between 1 and 32", NULL },
+        { "replicas", "32", NULL, NULL },
+        { "aliases", "[\"gpt-4o\", \"a\"]", NULL, NULL },
+        { "aliases", "[\"\"]", "an alias must not be empty", NULL },
+        { "aliases", "[\"x\", \"y\", \"x\"]", "'x' stands twice", NULL },
+        { "aliases", "[\"org/tiny:q4\"]", "the model's own id", NULL },
+        { "keep_alive", "\"soon\"", "keep_alive must be a number of seconds", NULL },
+        { "keep_alive", "true", "keep_alive must be a number of seconds", NULL },
+        { "keep_alive", "null", NULL, NULL },
     };
     // clang-format on
 
@@ -234,6 +254,45 @@ static void test_rules(void **state)
         assert_int_equal(validation_ok(&v), !cases[i].error);
         model_config_free(c);
         json_decref(json);
+        validation_finish(&v);
+    }
+}
+
+/* Ollama's keep_alive and llama-swap's ttl, in the words that their users know. */
+static void test_keep_alive(void **state)
+{
+    // clang-format off
+    static const struct { const char *member, *value; int64_t ms; } cases[] = {
+        { "keep_alive", "-", KEEP_ALIVE_DEFAULT },
+        { "keep_alive", "0", 0 },
+        { "keep_alive", "\"0\"", 0 },
+        { "keep_alive", "300", 300000 },
+        { "keep_alive", "1.5", 1500 },
+        { "keep_alive", "\"5m\"", 300000 },
+        { "keep_alive", "-1", KEEP_ALIVE_FOREVER },
+        { "keep_alive", "\"-1\"", KEEP_ALIVE_FOREVER },
+        { "keep_alive", "\"-5m\"", KEEP_ALIVE_FOREVER },
+        { "ttl", "0", KEEP_ALIVE_FOREVER },
+        { "ttl", "-1", KEEP_ALIVE_DEFAULT },
+        { "ttl", "60", 60000 },
+    };
+    // clang-format on
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct validation v = validation_init();
+        json_t *json = variant(cases[i].member, cases[i].value), *written;
+        struct model_config *c = model_config_parse(json, &v), *again;
+
+        assert_non_null(c);
+        assert_true(validation_ok(&v));
+        assert_int_equal(c->keep_alive_ms, cases[i].ms);
+        written = model_config_to_json(c);
+        again = model_config_parse(written, &v);
+        assert_int_equal(again->keep_alive_ms, cases[i].ms);
+        model_config_free(c);
+        model_config_free(again);
+        json_decref(json);
+        json_decref(written);
         validation_finish(&v);
     }
 }
@@ -276,7 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),   cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_schema),     cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_odd_bodies), cmocka_unit_test(test_broken_text_is_told),
+        cmocka_unit_test(test_odd_bodies), cmocka_unit_test(test_keep_alive), cmocka_unit_test(test_broken_text_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -164,10 +164,10 @@ static void test_life_of_a_model(void **state)
     assert_false(model->wanted);
     assert_non_null(model->config->created_at);
 
-    models_set_wanted(f->m, id, true, on_done, f);
+    models_set_wanted(f->m, id, true, WISH_USER, on_done, f);
     models_update(f->m, id, config("other", 7, false), on_done, f);
     models_remove(f->m, id, on_done, f);
-    models_set_wanted(f->m, id, false, on_done, f);
+    models_set_wanted(f->m, id, false, WISH_USER, on_done, f);
     assert_false(models_get(f->m, id)->wanted);
     settle(f);
     assert_string_equal(f->story, "model_created a, added a, done , "
@@ -191,7 +191,7 @@ static void test_restart(void **state)
     snprintf(created, sizeof(created), "%s", models_get(f->m, a)->config->created_at);
     sim_run_for(f->w, 5000);
     models_update(f->m, a, config("x", 9, false), on_done, f);
-    models_set_wanted(f->m, c, true, on_done, f);
+    models_set_wanted(f->m, c, true, WISH_USER, on_done, f);
     models_remove(f->m, b, on_done, f);
     settle(f);
     close_all(f);
@@ -229,11 +229,65 @@ static void test_refusals(void **state)
     f->done = 0;
     models_update(f->m, 99, config("x", 1, false), on_done, f);
     models_remove(f->m, 99, on_done, f);
-    models_set_wanted(f->m, 99, true, on_done, f);
+    models_set_wanted(f->m, 99, true, WISH_USER, on_done, f);
     assert_int_equal(f->done, 0); /* never within the call */
     settle(f);
     assert_int_equal(f->done, 3);
     assert_int_equal(f->last_result, -ENOENT);
+    teardown(f);
+}
+
+static struct model_config *config_with_alias(const char *id, const char *alias)
+{
+    struct model_config *c = config(id, 5, false);
+
+    c->aliases = xcalloc(2, sizeof(*c->aliases));
+    c->aliases[0] = xstrdup(alias);
+    return c;
+}
+
+static void expect_refused(struct fixture *f, const char *name)
+{
+    settle(f);
+    assert_int_equal(f->last_result, -EEXIST);
+    assert_non_null(strstr(f->last_error, name));
+}
+
+/* Ids and aliases are one space of names. */
+static void test_aliases(void **state)
+{
+    struct fixture *f = setup();
+    int64_t a, b = add(f, "b");
+
+    models_add(f->m, config_with_alias("a", "gpt"), MODEL_FROM_API, on_done, f);
+    settle(f);
+    a = f->last_id;
+    assert_int_equal(find(f, "gpt")->id, a);
+    models_add(f->m, config_with_alias("c", "gpt"), MODEL_FROM_API, on_done, f);
+    expect_refused(f, "'gpt'");
+    models_add(f->m, config_with_alias("c", "b"), MODEL_FROM_API, on_done, f);
+    expect_refused(f, "'b'");
+    models_add(f->m, config("gpt", 5, false), MODEL_FROM_API, on_done, f);
+    expect_refused(f, "'gpt'");
+    models_update(f->m, b, config_with_alias("b", "gpt"), on_done, f);
+    expect_refused(f, "'gpt'");
+    assert_null(find(f, "b")->config->aliases); /* it changed nothing */
+    models_add(f->m, config_with_alias("d", "same"), MODEL_FROM_API, on_done, f);
+    models_add(f->m, config_with_alias("e", "same"), MODEL_FROM_API, on_done, f);
+    expect_refused(f, "'same'");
+    assert_string_equal(find(f, "same")->config->id, "d");
+    close_all(f);
+    open_all(f);
+    assert_int_equal(find(f, "gpt")->id, a);
+    models_update(f->m, a, config("a", 5, false), on_done, f);
+    settle(f);
+    assert_null(find(f, "gpt")); /* given up: free for another */
+    models_update(f->m, b, config_with_alias("b", "gpt"), on_done, f);
+    settle(f);
+    assert_int_equal(find(f, "gpt")->id, b);
+    models_remove(f->m, b, on_done, f);
+    settle(f);
+    assert_null(find(f, "gpt"));
     teardown(f);
 }
 
@@ -243,10 +297,10 @@ static void test_wanted_twice(void **state)
     int64_t id = add(f, "a"), last = events_last_id(f->ev);
 
     f->story[0] = '\0';
-    models_set_wanted(f->m, id, true, on_done, f);
-    models_set_wanted(f->m, id, true, on_done, f);
-    models_set_wanted(f->m, id, false, on_done, f);
-    models_set_wanted(f->m, id, false, on_done, f);
+    models_set_wanted(f->m, id, true, WISH_USER, on_done, f);
+    models_set_wanted(f->m, id, true, WISH_USER, on_done, f);
+    models_set_wanted(f->m, id, false, WISH_USER, on_done, f);
+    models_set_wanted(f->m, id, false, WISH_USER, on_done, f);
     settle(f);
     assert_string_equal(f->story, "model_wanted a, wish a, done , done , "
                                   "model_unwanted a, wish a, done , done ");
@@ -263,7 +317,7 @@ static void test_autostart(void **state)
     settle(f);
     assert_true(find(f, "a")->wanted);
     id = f->last_id;
-    models_set_wanted(f->m, id, false, on_done, f);
+    models_set_wanted(f->m, id, false, WISH_USER, on_done, f);
     models_update(f->m, id, config("a", 6, true), on_done, f); /* was on before: stays stopped */
     settle(f);
     assert_false(find(f, "a")->wanted);
@@ -302,7 +356,7 @@ static void test_the_files_list(void **state)
     assert_int_equal(find(f, "y")->origin, MODEL_FROM_CONFIG);
     assert_int_equal(find(f, "both")->origin, MODEL_FROM_CONFIG); /* taken over */
     assert_int_equal(find(f, "both")->config->priority, 8);
-    models_set_wanted(f->m, find(f, "x")->id, false, on_done, f);
+    models_set_wanted(f->m, find(f, "x")->id, false, WISH_USER, on_done, f);
     settle(f);
 
     close_all(f);
@@ -357,7 +411,7 @@ static void test_others_change(void **state)
     assert_int_equal(find(f, "a")->epoch, 8);
     models_update(f->m, a, config("a", 9, false), on_done,
                   f); /* asked again: from what it is now */
-    models_set_wanted(f->m, b, true, on_done, f);
+    models_set_wanted(f->m, b, true, WISH_USER, on_done, f);
     models_remove(f->m, b, on_done, f);
     settle(f);
     assert_int_equal(f->last_result, -ENOENT);
@@ -374,8 +428,8 @@ static void test_destroy_midway(void **state)
 
     f->done = 0;
     models_add(f->m, config("b", 5, false), MODEL_FROM_API, on_done, f);
-    models_set_wanted(f->m, id, true, on_done, f);
-    models_set_wanted(f->m, id, false, on_done, f);
+    models_set_wanted(f->m, id, true, WISH_USER, on_done, f);
+    models_set_wanted(f->m, id, false, WISH_USER, on_done, f);
     models_remove(f->m, 77, on_done, f);
     models_apply_config(f->m, (struct model_config *[]){ config("c", 5, false) }, 1, on_done, f);
     close_all(f);
@@ -421,7 +475,7 @@ int main(void)
         cmocka_unit_test(test_refusals),        cmocka_unit_test(test_wanted_twice),
         cmocka_unit_test(test_autostart),       cmocka_unit_test(test_the_files_list),
         cmocka_unit_test(test_others_change),   cmocka_unit_test(test_destroy_midway),
-        cmocka_unit_test(test_thousand),
+        cmocka_unit_test(test_thousand),        cmocka_unit_test(test_aliases),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

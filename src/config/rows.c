@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Rows by name, and what was meant by a name that is none. */
+#include "config/config_int.h"
+
+#include "base/mem.h"
+
+const struct option_row *row_find(const struct option_table *const *tables, const char *name)
+{
+    for (; *tables; tables++) {
+        for (size_t i = 0; i < (*tables)->count; i++) {
+            if (str_eq((*tables)->rows[i].name, name)) {
+                return &(*tables)->rows[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t m = strlen(b), row[128];
+
+    if (m >= ARRAY_SIZE(row)) {
+        return SIZE_MAX;
+    }
+    for (size_t j = 0; j <= m; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; a[i - 1]; i++) {
+        size_t diagonal = row[0];
+
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t change = diagonal + (a[i - 1] != b[j - 1]);
+
+            diagonal = row[j];
+            row[j] = MIN_OF(change, 1 + MIN_OF(row[j], row[j - 1]));
+        }
+    }
+    return row[m];
+}
+
+/* The key of a full name: what stands behind the point. */
+static const char *key_of(const char *name)
+{
+    const char *point = strchr(name, '.');
+
+    return point ? point + 1 : name;
+}
+
+const char *row_nearest(const struct option_table *const *tables, const char *name)
+{
+    size_t best = 4;
+    const char *found = NULL;
+
+    for (; *tables; tables++) {
+        for (size_t i = 0; i < (*tables)->count; i++) {
+            const char *row = (*tables)->rows[i].name;
+            size_t d = edit_distance(name, row);
+
+            d = d > 3 && str_eq(key_of(name), key_of(row)) ? 3 : d;
+            if (d < best) {
+                best = d;
+                found = row;
+            }
+        }
+    }
+    return found;
+}
+
+struct span section_nearest(const struct option_table *const *tables, const char *name)
+{
+    struct span found = edit_distance(name, "models") < 3 ? SPAN("models") : SPAN("");
+    size_t best = found.n ? edit_distance(name, "models") : 3;
+
+    for (; *tables; tables++) {
+        for (size_t i = 0; i < (*tables)->count; i++) {
+            struct span rest = span_of((*tables)->rows[i].name), section = span_cut(&rest, '.');
+            _cleanup_(freep) char *text = span_dup(section);
+            size_t d = edit_distance(name, text);
+
+            if (d < best) {
+                best = d;
+                found = section;
+            }
+        }
+    }
+    return found;
+}
+
+bool section_known(const struct option_table *const *tables, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (; *tables; tables++) {
+        for (size_t i = 0; i < (*tables)->count; i++) {
+            const char *row = (*tables)->rows[i].name;
+
+            if (strncmp(row, name, n) == 0 && row[n] == '.') {
+                return true;
+            }
+        }
+    }
+    return false;
+}

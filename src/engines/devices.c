@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Device indexes: counted from what the kernel shows, never from a vendor's library. */
+#include "engines/devices.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "engines/parameters.h"
+
+#define AMD_VENDOR "0x1002"
+
+/* prefix and then digits only: "nvidia0" is a card, "nvidiactl" is not */
+static bool is_numbered(const char *name, const char *prefix)
+{
+    size_t n = strlen(prefix);
+
+    return str_starts(name, prefix) && name[n] && name[n + strspn(name + n, "0123456789")] == '\0';
+}
+
+static bool is_of_amd(const char *drm, const char *card)
+{
+    _cleanup_(freep) char *path = xasprintf("%s/%s/device/vendor", drm, card);
+    char text[16] = "";
+    FILE *f = fopen(path, "re");
+
+    if (!f) {
+        return false;
+    }
+    if (!fgets(text, sizeof(text), f)) {
+        text[0] = '\0';
+    }
+    fclose(f);
+    return str_starts(text, AMD_VENDOR);
+}
+
+static unsigned count_entries(const char *dir, const char *prefix,
+                              bool (*counts)(const char *dir, const char *name))
+{
+    DIR *d = opendir(dir);
+    struct dirent *entry;
+    unsigned n = 0;
+
+    if (!d) {
+        return 0;
+    }
+    while ((entry = readdir(d))) {
+        n += is_numbered(entry->d_name, prefix) && (!counts || counts(dir, entry->d_name));
+    }
+    closedir(d);
+    return n;
+}
+
+struct gpus gpus_count(const char *root)
+{
+    _cleanup_(freep) char *dev = xasprintf("%s/dev", root);
+    _cleanup_(freep) char *drm = xasprintf("%s/sys/class/drm", root);
+
+    return (struct gpus){ .nvidia = count_entries(dev, "nvidia", NULL),
+                          .amd = count_entries(drm, "card", is_of_amd) };
+}
+
+static bool wants_amd(const struct model_config *model, const struct gpus *gpus)
+{
+    const char *vendor = parameter_text(model, "gpu_vendor");
+
+    return vendor ? str_eq(vendor, "amd") : gpus->nvidia == 0;
+}
+
+static unsigned count_for(const struct model_config *model, const struct gpus *gpus)
+{
+    return wants_amd(model, gpus) ? gpus->amd : gpus->nvidia;
+}
+
+/* Negative ones are the catalogue's to refuse. */
+static bool exists(int64_t device, unsigned count)
+{
+    return device < (count ? (int64_t)count : 1);
+}
+
+static int refuse(const char *list, int64_t device, unsigned count, struct error *reterr)
+{
+    if (count == 0) {
+        return error_set(
+            reterr, -ENODEV,
+            "%s: there is no device %lld; this machine has no GPU, device 0 is its CPU", list,
+            (long long)device);
+    }
+    if (count == 1) {
+        return error_set(reterr, -ENODEV,
+                         "%s: there is no device %lld; this machine has one GPU, device 0", list,
+                         (long long)device);
+    }
+    return error_set(reterr, -ENODEV,
+                     "%s: there is no device %lld; this machine has %u GPUs, 0 to %u", list,
+                     (long long)device, count, count - 1);
+}
+
+/* Tells v of every unknown index; without v, of the first one only. */
+static int check(const struct model_config *model, const struct gpus *gpus, struct validation *v,
+                 struct error *reterr)
+{
+    const json_t *more = json_object_get(model->resource_requirements, "gpu_devices");
+    unsigned count = count_for(model, gpus);
+    int r = 0;
+
+    for (size_t i = 0; i < model->gpu_device_count + json_array_size(more) && (v || r == 0); i++) {
+        bool first = i < model->gpu_device_count;
+        int64_t device =
+            first ? model->gpu_devices[i]
+                  : json_integer_value(json_array_get(more, i - model->gpu_device_count));
+
+        if (!exists(device, count)) {
+            r = refuse(first ? "gpu_devices" : "resource_requirements.gpu_devices", device, count,
+                       reterr);
+            if (v) {
+                validation_error(v, "%s", reterr->text);
+            }
+        }
+    }
+    return r;
+}
+
+int devices_check(const struct model_config *model, const struct gpus *gpus, struct error *reterr)
+{
+    return check(model, gpus, NULL, reterr);
+}
+
+void devices_validate(const struct model_config *model, const struct gpus *gpus,
+                      struct validation *v)
+{
+    struct error err = { 0 };
+
+    (void)!check(model, gpus, v, &err);
+}
+
+char *devices_variable(const struct model_config *model, const struct gpus *gpus)
+{
+    struct buf out = BUF_INIT(4096);
+
+    if (model->gpu_device_count == 0 || count_for(model, gpus) == 0) {
+        return NULL;
+    }
+    buf_puts(&out, wants_amd(model, gpus) ? "HIP_VISIBLE_DEVICES=" : "CUDA_VISIBLE_DEVICES=");
+    for (size_t i = 0; i < model->gpu_device_count; i++) {
+        buf_printf(&out, i ? ",%d" : "%d", model->gpu_devices[i]);
+    }
+    return buf_take(&out, NULL);
+}
+
+bool devices_are_cpu(const struct model_config *model, const struct gpus *gpus)
+{
+    return model->gpu_device_count > 0 && count_for(model, gpus) == 0;
+}

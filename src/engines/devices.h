@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The indexes of `gpu_devices`: which ones there are on this machine, and how an engine is told. A
+ * machine without GPUs has one device, 0, its CPU; with GPUs the indexes are theirs, from 0. A
+ * definition's `parameters.gpu_vendor` ("nvidia", "amd") says whose GPUs are meant; without it
+ * they are NVIDIA's where there are any.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "models/models.h"
+
+struct gpus {
+    unsigned nvidia, amd;
+};
+
+/* Counts what the kernel shows below root ("" is this machine): a device node for each NVIDIA card,
+ * a directory of drm for each AMD card. */
+struct gpus gpus_count(const char *root);
+
+/* Names every index that this machine does not have: -ENODEV and the first one, or all of them as
+ * errors of v. */
+int devices_check(const struct model_config *model, const struct gpus *gpus,
+                  struct error *reterr) _must_check_;
+void devices_validate(const struct model_config *model, const struct gpus *gpus,
+                      struct validation *v);
+
+/* "CUDA_VISIBLE_DEVICES=0,2", owned by the caller; NULL when the definition leaves the choice open,
+ * or there is none. */
+char *devices_variable(const struct model_config *model, const struct gpus *gpus);
+/* The definition names device 0, and that is the CPU. */
+bool devices_are_cpu(const struct model_config *model, const struct gpus *gpus);

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Random histories: requests that come, end well or badly, leave and are asked for again; instances
+ * that come, die, drain and go; models that are stopped, unloaded, wanted again and deleted; any
+ * strategy. Against the rules that a user would notice when broken.
+ *
+ *     SEED=7 HISTORIES=1 test_dispatch_histories     replays one
+ */
+#include "histories.h"
+#include "scene.h"
+
+#include "base/log.h"
+
+enum { STEPS = 400, ROUNDS = 200, QUEUE_TIMEOUT_MS = 60000 };
+
+static const char *const env[] = { "BERTH_GATEWAY_MAX_QUEUE=20", "BERTH_GATEWAY_BREAKER_FAILURES=2",
+                                   "BERTH_GATEWAY_BREAKER_OPEN=50ms", NULL };
+
+/* Since the model's being wanted changed last. */
+static unsigned demanded_before[MODELS];
+
+static uint64_t below(struct scene *s, uint64_t bound)
+{
+    return world_random_below(s->w, bound);
+}
+
+static bool runs_on(const struct asker *a, int i)
+{
+    return a->ticket && strcmp(a->granted, instances[i].uuid) == 0;
+}
+
+static unsigned in_flight_on(const struct scene *s, int i)
+{
+    unsigned n = 0;
+
+    for (int k = 0; k < ASKERS; k++) {
+        n += runs_on(&s->askers[k], i);
+    }
+    return n;
+}
+
+/* Nobody is sent to an instance whose breaker is open. */
+static void on_granted(struct asker *a)
+{
+    struct dispatch_target t = { 0 };
+
+    assert_true(dispatch_target(a->scene->d, a->granted, &t));
+    assert_int_not_equal(t.breaker, BREAKER_OPEN);
+}
+
+static void check_instance(struct scene *s, int i)
+{
+    struct dispatch_load load = dispatch_instance_load(s->d, instances[i].uuid);
+    struct dispatch_target t = { 0 };
+    bool takes = dispatch_target(s->d, instances[i].uuid, &t);
+    bool deleted = !model_exists[instances[i].model_id - 1];
+
+    assert_true(load.in_flight <= SLOTS + 1);
+    assert_int_equal(load.in_flight, in_flight_on(s, i));
+    assert_int_equal(load.tokens, 100 * load.in_flight);
+    assert_true(takes ? instances[i].state == INSTANCE_READY
+                      : instances[i].state != INSTANCE_READY || deleted);
+    if (instances[i].state == INSTANCE_DRAINING && load.in_flight == 0 &&
+        dispatch_model_load(s->d, instances[i].model_id).waiting == 0) {
+        assert_true(drained[i] > 0);
+    }
+}
+
+/* Does this one have room for that one who waits? */
+static bool would_do(struct scene *s, int i, const struct asker *a)
+{
+    struct dispatch_target t = { 0 };
+
+    return instances[i].model_id == a->model_id && instances[i].state == INSTANCE_READY &&
+           dispatch_target(s->d, instances[i].uuid, &t) && t.breaker == BREAKER_CLOSED &&
+           t.in_flight < SLOTS + 1 && !(a->again && world_now_ms(s->w) <= a->held_until_ms);
+}
+
+static void check_asker(struct scene *s, const struct asker *a)
+{
+    for (int i = 0; a->ticket && !a->granted[0] && i < INSTANCES; i++) {
+        if (instance_exists[i]) {
+            assert_false(would_do(s, i, a));
+        }
+    }
+}
+
+static void check_model(struct scene *s, int m)
+{
+    if (model_exists[m] && !models[m].wanted && dispatch_model_load(s->d, m + 1).waiting > 0) {
+        assert_true(configs[m].on_demand);
+        assert_true(s->demanded[m] > demanded_before[m]);
+    }
+}
+
+static void check_scene(struct scene *s)
+{
+    for (int i = 0; i < INSTANCES; i++) {
+        if (instance_exists[i]) {
+            check_instance(s, i);
+        }
+    }
+    for (int k = 0; k < ASKERS; k++) {
+        check_asker(s, &s->askers[k]);
+    }
+    for (int m = 0; m < MODELS; m++) {
+        check_model(s, m);
+    }
+}
+
+/* The engine's process is gone, and with it every connection: the gateway lets go of what ran
+ * there, or asks again. */
+static void lose_requests(struct scene *s, int i)
+{
+    for (int k = 0; k < ASKERS; k++) {
+        struct asker *a = &s->askers[k];
+
+        if (!runs_on(a, i)) {
+            continue;
+        }
+        if (below(s, 2)) {
+            (void)ask_again(s, a, below(s, 2));
+        } else {
+            end(a, OUTCOME_FAILED);
+        }
+    }
+}
+
+static void move_instance(struct scene *s, int i)
+{
+    static const enum instance_state next[] = { INSTANCE_READY, INSTANCE_DRAINING, INSTANCE_BACKOFF,
+                                                INSTANCE_FAILED, INSTANCE_STOPPING };
+    enum instance_state to = next[below(s, ARRAY_SIZE(next))];
+
+    if (to == INSTANCE_DRAINING && instances[i].state != INSTANCE_READY) {
+        to = INSTANCE_STOPPING;
+    }
+    drained[i] = 0;
+    tell(s, i, to, false);
+    if (to != INSTANCE_READY && to != INSTANCE_DRAINING) {
+        lose_requests(s, i);
+    }
+}
+
+static void step_instance(struct scene *s)
+{
+    int i = (int)below(s, INSTANCES);
+
+    if (!instance_exists[i]) {
+        bring_up(s, i, 1 + (int64_t)below(s, MODELS));
+    } else if (below(s, 3) == 0) {
+        tell(s, i, INSTANCE_STOPPING, true);
+        lose_requests(s, i);
+    } else {
+        move_instance(s, i);
+    }
+}
+
+static void step_model(struct scene *s)
+{
+    int m = (int)below(s, MODELS);
+    bool wanted = models[m].wanted ? below(s, 3) == 0 : below(s, 3) > 0;
+    struct model_change removed = {
+        .kind = MODEL_REMOVED, .id = m + 1, .public_id = configs[m].id, .model = &models[m]
+    };
+
+    if (model_exists[m] && wanted != models[m].wanted) {
+        demanded_before[m] = s->demanded[m];
+        tell_wanted(s, m + 1, wanted, wanted ? WISH_DEMAND : below(s, 2) ? WISH_IDLE : WISH_USER);
+    } else if (model_exists[m] && below(s, 40) == 0) {
+        model_exists[m] = false;
+        dispatch_on_model(s->d, &removed);
+    }
+}
+
+static void step_asker(struct scene *s)
+{
+    static const enum outcome outcomes[] = { OUTCOME_GOOD, OUTCOME_GOOD, OUTCOME_FAILED,
+                                             OUTCOME_NONE };
+    struct asker *a = &s->askers[below(s, ASKERS)];
+
+    if (!a->ticket) {
+        a->on_granted = on_granted;
+        (void)ask(s, a, 1 + (int64_t)below(s, MODELS));
+    } else if (a->granted[0] && below(s, 6) == 0) {
+        (void)ask_again(s, a, below(s, 2));
+    } else {
+        end(a, outcomes[below(s, ARRAY_SIZE(outcomes))]);
+    }
+}
+
+static void step(struct scene *s)
+{
+    struct error e;
+    const struct strategy *strategy;
+    size_t cursor = below(s, 6);
+
+    switch (below(s, 40)) {
+    case 0:
+        strategy = strategy_next(&cursor);
+        assert_int_equal(dispatch_set_strategy(s->d, strategy->name, &e), 0);
+        break;
+    case 1:
+    case 2:
+    case 3:
+    case 4:
+        step_instance(s);
+        break;
+    case 5:
+    case 6:
+        step_model(s);
+        break;
+    default:
+        step_asker(s);
+    }
+}
+
+/* Whatever waits is granted or refused in the end, and then nothing is counted any more. */
+static void end_history(struct scene *s)
+{
+    sim_run_for(s->w, QUEUE_TIMEOUT_MS + 2000);
+    for (int k = 0; k < ASKERS; k++) {
+        assert_true(!s->askers[k].ticket || s->askers[k].granted[0]);
+        if (s->askers[k].ticket) {
+            end(&s->askers[k], OUTCOME_GOOD);
+        }
+    }
+    sim_run_for(s->w, 1);
+    for (int m = 0; m < MODELS; m++) {
+        struct dispatch_load load = dispatch_model_load(s->d, m + 1);
+
+        assert_int_equal(load.in_flight, 0);
+        assert_int_equal(load.waiting, 0);
+        assert_int_equal(load.tokens, 0);
+    }
+}
+
+static void run_history(uint64_t seed)
+{
+    static struct scene s;
+
+    open_scene_with(&s, seed, env);
+    memset(demanded_before, 0, sizeof(demanded_before));
+    for (int m = 0; m < MODELS; m++) {
+        configs[m].on_demand = m < 2;
+        models[m].wanted = below(&s, 3) > 0;
+    }
+    for (int i = 0; i < STEPS; i++) {
+        step(&s);
+        sim_run_for(s.w, below(&s, 8) == 0 ? below(&s, 500) : below(&s, 4));
+        sim_run_for(s.w, 1);
+        check_scene(&s);
+    }
+    end_history(&s);
+    close_scene(&s);
+}
+
+static void random_histories_keep_the_rules(void **state)
+{
+    run_histories("random_histories_keep_the_rules", ROUNDS, run_history);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(random_histories_keep_the_rules, tell_seed),
+    };
+
+    log_set_level(LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Which device indexes there are, by a made-up /dev and /sys, and what engines are told of them. */
+#include "driver_rig.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "engines/devices.h"
+
+static void touch(const char *path)
+{
+    char text[128];
+
+    for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+        snprintf(text, sizeof(text), "%.*s", (int)(slash - path), path);
+        mkdir(text, 0700);
+    }
+    write_file(path, "");
+}
+
+static void add_card(const char *card, const char *vendor)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "root/sys/class/drm/%s/device/vendor", card);
+    touch(path);
+    write_file(path, vendor);
+}
+
+static void test_count(void **state)
+{
+    struct gpus gpus = gpus_count("nowhere");
+
+    assert_int_equal(gpus.nvidia, 0);
+    assert_int_equal(gpus.amd, 0);
+    touch("root/dev/nvidia0");
+    touch("root/dev/nvidia1");
+    touch("root/dev/nvidia10");
+    touch("root/dev/nvidiactl");
+    touch("root/dev/nvidia-uvm");
+    touch("root/dev/nvidia");
+    touch("root/dev/nvidia1a");
+    add_card("card0", "0x1002\n");
+    add_card("card1", "0x8086\n");
+    add_card("card0-DP-1", "0x1002\n");
+    touch("root/sys/class/drm/renderD128/device/vendor");
+    gpus = gpus_count("root");
+    assert_int_equal(gpus.nvidia, 3);
+    assert_int_equal(gpus.amd, 1);
+}
+
+/* words NULL: all indexes are there. */
+static void check(struct gpus gpus, const char *members, const char *words)
+{
+    struct model_config *model = driver_model("llama_cpp", members);
+    struct validation v = validation_init();
+    struct error err = { 0 };
+    int r = devices_check(model, &gpus, &err);
+
+    devices_validate(model, &gpus, &v);
+    if (words) {
+        assert_int_equal(r, -ENODEV);
+        assert_has(err.text, words);
+        assert_string_equal(err.text, json_string_value(json_array_get(v.errors, 0)));
+    } else {
+        assert_int_equal(r, 0);
+        assert_int_equal(json_array_size(v.errors), 0);
+    }
+    validation_finish(&v);
+    model_config_free(model);
+}
+
+static void test_unknown_indexes_are_refused_by_name(void **state)
+{
+    struct gpus none = { 0 }, one = { .nvidia = 1 }, two = { .amd = 2 }, both = { 4, 1 };
+
+    check(none, NULL, NULL);
+    check(none, "\"gpu_devices\":[0]", NULL);
+    check(none, "\"gpu_devices\":[0,3]",
+          "gpu_devices: there is no device 3; this machine has no GPU, device 0 is its CPU");
+    check(one, "\"gpu_devices\":[0]", NULL);
+    check(one, "\"gpu_devices\":[1]", "there is no device 1; this machine has one GPU, device 0");
+    check(two, "\"gpu_devices\":[0,1]", NULL);
+    check(two, "\"gpu_devices\":[2]", "there is no device 2; this machine has 2 GPUs, 0 to 1");
+    check(both, "\"gpu_devices\":[3]", NULL);
+    check(both, "\"gpu_devices\":[3],\"parameters\":{\"gpu_vendor\":\"amd\"}", "no device 3");
+    check(none, "\"resource_requirements\":{\"gpu_memory\":1,\"gpu_devices\":[7]}",
+          "resource_requirements.gpu_devices: there is no device 7");
+}
+
+static void test_every_unknown_index_is_named(void **state)
+{
+    struct model_config *model = driver_model("llama_cpp", "\"gpu_devices\":[4,0,5]");
+    struct validation v = validation_init();
+
+    devices_validate(model, &(struct gpus){ 0 }, &v);
+    assert_int_equal(json_array_size(v.errors), 2);
+    assert_has(json_string_value(json_array_get(v.errors, 1)), "device 5");
+    validation_finish(&v);
+    model_config_free(model);
+}
+
+static void expect_variable(struct gpus gpus, const char *members, const char *expected, bool cpu)
+{
+    struct model_config *model = driver_model("llama_cpp", members);
+    char *variable = devices_variable(model, &gpus);
+
+    if (expected) {
+        assert_non_null(variable);
+        assert_string_equal(variable, expected);
+    } else {
+        assert_null(variable);
+    }
+    assert_int_equal(devices_are_cpu(model, &gpus), cpu);
+    free(variable);
+    model_config_free(model);
+}
+
+static void test_the_variable_that_tells_engines(void **state)
+{
+    struct gpus none = { 0 }, nvidia = { .nvidia = 4 }, amd = { .amd = 2 }, both = { 4, 2 };
+
+    expect_variable(nvidia, "\"gpu_devices\":[0,2]", "CUDA_VISIBLE_DEVICES=0,2", false);
+    expect_variable(amd, "\"gpu_devices\":[1]", "HIP_VISIBLE_DEVICES=1", false);
+    expect_variable(both, "\"gpu_devices\":[1]", "CUDA_VISIBLE_DEVICES=1", false);
+    expect_variable(both, "\"gpu_devices\":[1],\"parameters\":{\"gpu_vendor\":\"amd\"}",
+                    "HIP_VISIBLE_DEVICES=1", false);
+    expect_variable(nvidia, NULL, NULL, false);
+    expect_variable(none, "\"gpu_devices\":[0]", NULL, true);
+    expect_variable(none, NULL, NULL, false);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_count),
+        cmocka_unit_test(test_unknown_indexes_are_refused_by_name),
+        cmocka_unit_test(test_every_unknown_index_is_named),
+        cmocka_unit_test(test_the_variable_that_tells_engines),
+    };
+
+    return cmocka_run_group_tests(tests, driver_rig_set_up, driver_rig_tear_down);
+}
