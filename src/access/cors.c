@@ -14,20 +14,18 @@ static const char exposed[] =
     "x-request-id, retry-after, retry-after-ms, x-berth-instance, x-berth-queue-ms, "
     "x-berth-queue-position, x-berth-expected-wait-ms";
 
-static enum origin_rule rule_of(const struct access *a, const struct http_exchange *x)
-{
-    return access_origin_rule(&a->policy, http_header_get(http_exchange_head(x), "origin"));
-}
-
 void access_allow_origin(const struct access *a, struct http_exchange *x)
 {
-    const struct span origin = http_header_get(http_exchange_head(x), "origin");
-    const enum origin_rule rule = rule_of(a, x);
+    struct span origin;
+    enum origin_rule rule;
     char text[ORIGIN_MAX];
 
-    if (a->policy.origins && a->policy.origins[0]) {
-        http_exchange_add_header(x, "Vary", "Origin");
+    if (!a->policy.origins || !a->policy.origins[0]) {
+        return;
     }
+    http_exchange_add_header(x, "Vary", "Origin");
+    origin = http_header_get(http_exchange_head(x), "origin");
+    rule = access_origin_rule(&a->policy, origin);
     if (rule == ORIGIN_FOREIGN || origin.n >= sizeof(text)) {
         return;
     }
@@ -62,7 +60,9 @@ static void allow_wanted_headers(struct http_exchange *x)
 int access_preflight(const struct access *a, struct http_exchange *x, const char *allow,
                      struct error *reterr)
 {
-    if (rule_of(a, x) == ORIGIN_FOREIGN) {
+    const struct span origin = http_header_get(http_exchange_head(x), "origin");
+
+    if (access_origin_rule(&a->policy, origin) == ORIGIN_FOREIGN) {
         return error_set(reterr, -EPERM,
                          "pages of this origin may not call berth: it does not stand in "
                          "cors.origins");

@@ -172,18 +172,20 @@ static enum error_shape shape_of(struct span path)
 {
     // clang-format off
     static const struct {
-        const char *prefix;
+        const char *path;
         enum error_shape shape;
     } doors[] = {
-        { "/v1/messages", SHAPE_ANTHROPIC }, { "/v1", SHAPE_OPENAI },
+        { "/v1/messages", SHAPE_ANTHROPIC }, { "/v1", SHAPE_OPENAI }, { "/rerank", SHAPE_OPENAI },
         { "/api/chat", SHAPE_OLLAMA }, { "/api/generate", SHAPE_OLLAMA },
-        { "/api/embed", SHAPE_OLLAMA }, { "/api/tags", SHAPE_OLLAMA },
-        { "/api/ps", SHAPE_OLLAMA }, { "/api/show", SHAPE_OLLAMA },
+        { "/api/embed", SHAPE_OLLAMA }, { "/api/embeddings", SHAPE_OLLAMA },
+        { "/api/tags", SHAPE_OLLAMA }, { "/api/ps", SHAPE_OLLAMA }, { "/api/show", SHAPE_OLLAMA },
     };
     // clang-format on
 
     for (size_t i = 0; i < ARRAY_SIZE(doors); i++) {
-        if (span_starts(path, doors[i].prefix)) {
+        const size_t n = strlen(doors[i].path);
+
+        if (span_starts(path, doors[i].path) && (path.n == n || path.p[n] == '/')) {
             return doors[i].shape;
         }
     }

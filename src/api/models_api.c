@@ -170,7 +170,7 @@ static struct model_config *read_config(struct api *api, struct http_exchange *x
     config = model_config_parse(json, &v);
     json_decref(json);
     if (config) {
-        engines_check(api->in.engines, config, &v);
+        engines_check(api->in.config, config, &v);
     }
     if (!config || !validation_ok(&v)) {
         _cleanup_(freep) char *text = join_strings(v.errors);
@@ -485,7 +485,7 @@ const struct route models_routes[] = {
       { NULL, "Done", "200 404 409 500 503", "wait:boolean" } },
     { "POST",   "/api/models/{id}/start",       SCOPE_ADMIN, handle_start,        "Asks for the model to run, now and after every restart of berth.",
       { NULL, "Done", "200 404 500 503", "wait:boolean" } },
-    { "POST",   "/api/models/{id}/stop",        SCOPE_ADMIN, handle_stop,         "Stops the model, drained, until it is started again.",
+    { "POST",   "/api/models/{id}/stop",        SCOPE_ADMIN, handle_stop,         "Stops the model, drained, until it is started again or (unless on_demand is false) asked for.",
       { NULL, "Done", "200 404 500 503", "wait:boolean" } },
     { "POST",   "/api/models/{id}/restart",     SCOPE_ADMIN, handle_restart,      "Stops and starts the model, drained.",
       { NULL, "Done", "200 404 500 503", "wait:boolean" } },

@@ -12,7 +12,7 @@
 #include "base/buf.h"
 #include "base/timefmt.h"
 
-enum { MAX_LINE = 4096 };
+enum { USUAL_LINE = 512, MAX_LINE = 4096 };
 
 static const char *const level_names[LOG_LEVEL_MAX_] = {
     [LOG_DEBUG] = "debug",
@@ -85,18 +85,37 @@ static void put_text_value(struct buf *b, const char *value)
     buf_putc(b, '"');
 }
 
+static void put_number(struct buf *b, int64_t number)
+{
+    char digits[24], *p = digits + sizeof(digits);
+    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+
+    do {
+        *--p = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (number < 0) {
+        *--p = '-';
+    }
+    buf_append(b, p, (size_t)(digits + sizeof(digits) - p));
+}
+
+/* Without printf: there may be a line for every request. */
 static void put_text(struct buf *b, const char *object, const char *text, const struct log_kv *kvs)
 {
     if (object) {
         buf_printf(b, "[%s]", object);
     }
-    buf_printf(b, " %s", text);
+    buf_putc(b, ' ');
+    buf_puts(b, text);
     for (; kvs->key; kvs++) {
-        buf_printf(b, " %s=", kvs->key);
+        buf_putc(b, ' ');
+        buf_puts(b, kvs->key);
+        buf_putc(b, '=');
         if (kvs->str) {
             put_text_value(b, kvs->str);
         } else {
-            buf_printf(b, "%lld", (long long)kvs->num);
+            put_number(b, kvs->num);
         }
     }
 }
@@ -124,6 +143,7 @@ void log_write(enum log_level level, const char *topic, const char *object, cons
     struct timespec ts;
     char when[TIMEFMT_SIZE];
 
+    (void)!buf_reserve(&line, USUAL_LINE);
     clock_gettime(CLOCK_REALTIME, &ts);
     timefmt_iso((int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000, when);
     if (as_json) {

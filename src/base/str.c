@@ -203,14 +203,47 @@ static int parse_with_unit(const char *s, const struct unit *units, size_t count
     return -EINVAL;
 }
 
+/* Cuts "45m" off "45m10s" into out. False when it is too long to be one. */
+static bool cut_duration(const char **s, char out[32])
+{
+    size_t n = strspn(*s, "0123456789.");
+
+    n += strcspn(*s + n, "0123456789.");
+    if (n >= 32) {
+        return false;
+    }
+    memcpy(out, *s, n);
+    out[n] = '\0';
+    *s += n;
+    return true;
+}
+
 int str_to_duration_ms(const char *s, uint64_t *ret)
 {
     static const struct unit units[] = {
-        { "", 1000 },   { "ms", 1 },         { "s", 1000 },
-        { "m", 60000 }, { "h", 3600 * 1e3 }, { "d", 86400 * 1e3 }
+        { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600 * 1e3 }, { "d", 86400 * 1e3 },
+        { "", 1000 }
     };
+    uint64_t sum = 0, ms;
+    const char *rest = s;
+    char part[32];
+    int r;
 
-    return parse_with_unit(s, units, ARRAY_SIZE(units), ret);
+    do {
+        bool whole = rest == s;
+
+        if (!cut_duration(&rest, part)) {
+            return -EINVAL;
+        }
+        /* A bare number stands alone. */
+        r = parse_with_unit(part, units, ARRAY_SIZE(units) - !(whole && !*rest), &ms);
+        if (r < 0) {
+            return r;
+        }
+        sum += ms;
+    } while (*rest);
+    *ret = sum;
+    return 0;
 }
 
 int str_to_bytes(const char *s, uint64_t *ret)

@@ -47,7 +47,8 @@ bool is_valid_utf8(const char *p, size_t n);
 int span_to_u64(struct span s, uint64_t *ret) _must_check_;
 /* The same with an optional '-'. */
 int span_to_i64(struct span s, int64_t *ret) _must_check_;
-/* "300s", "1.5h", "250ms", "2m", "1d"; a bare number is seconds. Negative durations are refused. */
+/* "300s", "1.5h", "250ms", "2m", "1d", "2h45m"; a bare number is seconds. Negative durations are
+ * refused. */
 int str_to_duration_ms(const char *s, uint64_t *ret) _must_check_;
 /* "32MiB", "4KiB", "1GiB", also K M G (binary) and kB MB GB (decimal); a bare number is bytes. */
 int str_to_bytes(const char *s, uint64_t *ret) _must_check_;

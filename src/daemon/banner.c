@@ -100,11 +100,22 @@ static const char *first_wanted(const struct daemon *d)
     }
     json_array_foreach(config_models(d->config), i, configured)
     {
-        if (json_is_true(json_object_get(configured, "autostart"))) {
+        if (json_is_true(json_object_get(configured, "autostart")) ||
+            json_is_true(json_object_get(configured, "pinned"))) {
             return json_string_value(json_object_get(configured, "id"));
         }
     }
     return NULL;
+}
+
+static void say_other_addresses(const struct daemon *d)
+{
+    size_t others = d->listener_count - 2; /* without the admin socket's, and the one shown */
+
+    if (d->listener_count > 2) {
+        printf(" (and %zu more address%s)", others, others > 1 ? "es" : "");
+    }
+    printf("\n");
 }
 
 void banner_start(struct daemon *d)
@@ -112,14 +123,16 @@ void banner_start(struct daemon *d)
     const char *first = first_wanted(d);
     struct place p = place_of(d);
 
-    printf("berth %s listens on %s\n", BERTH_VERSION, p.shown);
+    printf("berth %s listens on %s", BERTH_VERSION, p.shown);
+    say_other_addresses(d);
     say_key(d);
     if (first) {
         printf("Starting model '%s' …\n", first);
+    } else if (models_count(d->models) || json_array_size(config_models(d->config))) {
+        printf("No model is loaded. The first request for one loads it, or `berth load ID`.\n");
     } else {
-        printf("No model is to be started. Define one in the configuration file or with POST "
-               "%s/api/models/,\n"
-               "then start it with `berth load ID`.\n",
+        printf("There is no model yet. Define one in the configuration file or with POST "
+               "%s/api/models/.\n",
                d->bound.port ? p.shown : "");
     }
     fflush(stdout);

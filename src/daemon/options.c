@@ -214,11 +214,11 @@ static int parse_model(const struct config *config, size_t i, struct model_confi
     struct model_config *m = model_config_parse(json_array_get(config_models(config), i), &v);
     int r = 0;
 
+    if (m) {
+        engines_check(config, m, &v);
+    }
     if (!m || !validation_ok(&v)) {
         r = complain_model(config, i, &v, reterr);
-    } else if (!engines_driver_name(m->framework)) {
-        r = error_set(reterr, -EINVAL, "%s:%d: model '%s': unknown framework '%s'",
-                      config_path(config), config_model_line(config, i), m->id, m->framework);
     } else {
         make_absolute(m, config_path(config));
         *ret = TAKE_PTR(m);
@@ -228,24 +228,37 @@ static int parse_model(const struct config *config, size_t i, struct model_confi
     return r;
 }
 
+/* Ids and aliases are one space of names. */
+static int add_names(const struct config *config, size_t i, struct model_config *m,
+                     struct map *names, struct error *reterr)
+{
+    const char *taken = map_put(names, m->id, m) ? m->id : NULL;
+
+    for (char **a = m->aliases; a && *a && !taken; a++) {
+        taken = map_put(names, *a, m) ? *a : NULL;
+    }
+    return taken ? error_set(reterr, -EEXIST, "%s:%d: model '%s': the name '%s' is given twice",
+                             config_path(config), config_model_line(config, i), m->id, taken)
+                 : 0;
+}
+
 /* All of them into list, as far as they are good; *ret_done says how far. */
 static int parse_models(const struct config *config, struct model_config **list, size_t *ret_done,
                         struct error *reterr)
 {
     size_t n = json_array_size(config_models(config));
-    struct map ids;
+    struct map names;
     int r = 0;
 
-    map_init(&ids);
+    map_init(&names);
     for (size_t i = 0; i < n && r == 0; i++) {
         r = parse_model(config, i, &list[i], reterr);
         *ret_done = i + (r == 0);
-        if (r == 0 && map_put(&ids, list[i]->id, list[i])) {
-            r = error_set(reterr, -EEXIST, "%s:%d: model '%s' is defined twice",
-                          config_path(config), config_model_line(config, i), list[i]->id);
+        if (r == 0) {
+            r = add_names(config, i, list[i], &names, reterr);
         }
     }
-    map_finish(&ids);
+    map_finish(&names);
     return r;
 }
 

@@ -54,9 +54,8 @@ struct engine_driver {
                    struct error *reterr) _must_check_;
     /* Listens on a port that berth chooses (engine_context.port). */
     bool needs_port;
-    /* GET: 200 is ready, everything else is not (yet). NULL: health_check.endpoint of the model,
-     * and where that is absent, a connection that is accepted is enough. For a remote endpoint any
-     * answer below 500 but 401 and 403 is good. */
+    /* GET: 200 is ready, everything else is not (yet). health_check.endpoint of the model goes
+     * before it. Of a remote endpoint any answer below 500 but 401 and 403 is good. */
     const char *probe_path;
     /* Reads what the engine tells of itself once ready and then with each health probe (GET of
      * info_path, which must not wake a sleeping engine). info_path NULL: never asked. */

@@ -164,9 +164,15 @@ static bool is_outdated(struct inst *inst, const struct model *model)
     return false;
 }
 
+/* Of those that ran before berth did, it is not known yet. */
+static bool may_serve(const struct inst *inst)
+{
+    return serves(inst) || (inst->pub.adopted && inst->pub.state == INSTANCE_STARTING);
+}
+
 static bool may_go(const struct inst *inst, const struct model *model)
 {
-    return replicas_of(model) == 1 || !serves(inst) || all_serve(inst->engines, model);
+    return replicas_of(model) == 1 || !may_serve(inst) || all_serve(inst->engines, model);
 }
 
 static void review(struct inst *inst)
@@ -305,7 +311,6 @@ struct engines *engines_create(const struct engines_options_in *in)
     notify_init(&e->signal);
     list_init(&e->instances);
     list_init(&e->row_ops);
-    list_init(&e->probes);
     timer_init(&e->reconcile, e->world, "engines.reconcile", on_reconcile, e);
     timer_init(&e->rotate, e->world, "engines.rotate", on_rotate, e);
     timer_start(&e->rotate, ROTATE_EVERY_MS);
@@ -331,7 +336,6 @@ struct engines *engines_destroy(struct engines *e)
     list_for_each_safe (inst, tmp, &e->instances, node) {
         inst_free(inst);
     }
-    probes_finish(e);
     free(e->data_id);
     free(e->self_path);
     free(e);
@@ -353,31 +357,38 @@ void engines_stop_all(struct engines *e, void (*done)(void *arg), void *arg)
 
 /* ---- questions and wishes from outside */
 
-void engines_check(struct engines *e, const struct model_config *config, struct validation *v)
+static void complain_framework(const struct model_config *model, struct validation *v)
 {
-    const struct engine_driver *driver = driver_find(config->framework);
+    char names[128];
+
+    driver_names(names, sizeof(names));
+    validation_error(v, "framework '%s' is not supported (known: %s)", model->framework, names);
+}
+
+void engines_check(const struct config *config, const struct model_config *model,
+                   struct validation *v)
+{
+    const struct engine_driver *driver = driver_find(model->framework);
     struct validation machine;
 
     if (!driver) {
-        engines_validate(e, config, v);
+        complain_framework(model, v);
         return;
     }
     machine = validation_init();
-    driver->validate(e->config, config, v, &machine);
+    driver->validate(config, model, v, &machine);
     validation_finish(&machine);
 }
 
 void engines_validate(struct engines *e, const struct model_config *config, struct validation *v)
 {
     const struct engine_driver *driver = driver_find(config->framework);
-    char names[128];
 
     if (driver) {
         driver->validate(e->config, config, v, v);
-        return;
+    } else {
+        complain_framework(config, v);
     }
-    driver_names(names, sizeof(names));
-    validation_error(v, "framework '%s' is not supported (known: %s)", config->framework, names);
 }
 
 int engines_command_line(struct engines *e, const struct model *model, char ***ret,

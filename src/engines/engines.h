@@ -124,7 +124,8 @@ struct engines *engines_destroy(struct engines *e);
 void engines_validate(struct engines *e, const struct model_config *config, struct validation *v);
 /* The part of it that is wrong wherever and whenever it runs, an unknown framework and a secret in
  * the open included: such a definition is not to be stored. */
-void engines_check(struct engines *e, const struct model_config *config, struct validation *v);
+void engines_check(const struct config *config, const struct model_config *model,
+                   struct validation *v);
 /* Is there a driver for this framework word? Canonical name ("llamacpp"), or NULL. */
 const char *engines_driver_name(const char *framework);
 /* The command line that would be run, for `config` and `doctor` (owned by the caller;
@@ -168,9 +169,8 @@ void engines_note_work(struct engines *e, const char *uuid, int change, bool str
 /* Bytes of an answer came. */
 void engines_note_progress(struct engines *e, const char *uuid);
 
-/* Asks the engine now, as its health probe does; done gets 0 when it is well, with status and body
- * (200 and none when all that can be asked is a connection), or the error; -EPROTO comes with
- * status and body too: it answered, but not well. */
+/* Asks the engine now, as its health probe does; done gets 0 when it is well, with status and body,
+ * or the error; -EPROTO comes with status and body too: it answered, but not well. */
 void engines_probe(struct engines *e, int64_t model_id, http_fetch_fn done, void *owner);
 /* The last lines of the engine's own log (at most max_bytes), owned by the caller; NULL when there
  * is none. */

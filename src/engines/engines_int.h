@@ -42,7 +42,6 @@ struct engines {
     struct notify signal;
     struct list instances;  /* struct inst, in the order of their making */
     struct list row_ops;    /* struct row_op that are with the store */
-    struct list probes;     /* struct probe that wait for an answer */
     struct timer reconcile; /* 0 ms: bring instances and models together */
     struct timer rotate;
     struct worker *files; /* rotates logs */
@@ -188,15 +187,9 @@ void inst_probe_health(struct inst *inst); /* asks once */
 void inst_probe_stop(struct inst *inst);
 void inst_ask_info(struct inst *inst);    /* what the engine tells of itself */
 void inst_plan_health(struct inst *inst); /* starts the timer for the next health probe */
-/*
- * One question whether it is well. done gets 0 when it is (with status and body; a driver without a
- * path is well when it accepts a connection: status 200, no body), else negative errno with the
- * reason (-EPROTO for an answer that is not good, with status and body). Cancel with probe_cancel
- * before done came.
- */
+/* One question whether it is well. done gets 0 when it is, with status and body, else negative
+ * errno with the reason; -EPROTO comes with status and body too. The instance may go meanwhile. */
 struct probe *probe_start(struct inst *inst, uint64_t limit_ms, http_fetch_fn done, void *owner);
-void probe_cancel(struct probe *p);
-void probes_finish(struct engines *e); /* the room ends: -ECANCELED */
 
 /* --- instance_progress.c */
 void inst_note_work(struct inst *inst, int change, bool streams);

@@ -537,12 +537,17 @@ static void terminate(struct inst *inst, const char *why)
     }
 }
 
+static const char *why_leaving(const struct inst *inst)
+{
+    return inst->renew ? "is replaced" : "is not wanted any more";
+}
+
 static void drain(struct inst *inst)
 {
     inst_probe_stop(inst);
     inst->drained = false;
     timer_start(&inst->timer, config_duration_ms(inst->engines->config, "engines.drain_timeout"));
-    set_state(inst, INSTANCE_DRAINING, inst->renew ? "is replaced" : "is not wanted any more");
+    set_state(inst, INSTANCE_DRAINING, why_leaving(inst));
 }
 
 void inst_leave(struct inst *inst, bool renew)
@@ -558,7 +563,7 @@ void inst_leave(struct inst *inst, bool renew)
         drain(inst);
         break;
     case INSTANCE_STARTING:
-        terminate(inst, "is not wanted any more");
+        terminate(inst, why_leaving(inst));
         break; /* without a process: inst_committed ends it */
     case INSTANCE_BACKOFF:
     case INSTANCE_FAILED:

@@ -36,38 +36,11 @@ static uint64_t health_limit_ms(const struct inst *inst)
 /* ---- one probe */
 
 struct probe {
-    struct list node;
     bool remote;
-    struct http_fetch *fetch;             /* either this one … */
-    struct stream_connecting *connecting; /* … or this one, with its limit */
-    struct timer limit;
+    struct http_fetch *fetch;
     http_fetch_fn done;
     void *owner;
 };
-
-static void free_probe(struct probe *p)
-{
-    list_remove(&p->node);
-    timer_stop(&p->limit);
-    free(p);
-}
-
-static void finish(struct probe *p, int status, struct span body, const struct error *err)
-{
-    http_fetch_fn done = p->done;
-    void *owner = p->owner;
-
-    free_probe(p);
-    done(owner, err ? err->code : 0, status, body, err);
-}
-
-static void fail(struct probe *p, int code, int status, struct span body, const char *why)
-{
-    struct error err = { 0 };
-
-    error_set(&err, code, "%s", why);
-    finish(p, status, body, &err);
-}
 
 /* What a remote endpoint says of a path that it does not have is an answer all the same. */
 static bool is_good(const struct probe *p, int status)
@@ -79,43 +52,21 @@ static void on_answer(void *owner, int result, int status, struct span body,
                       const struct error *err)
 {
     struct probe *p = owner;
-    char why[96];
+    http_fetch_fn done = p->done;
+    void *done_owner = p->owner;
+    bool good = is_good(p, status);
+    struct error bad = { 0 };
 
-    p->fetch = NULL;
-    if (result < 0) {
-        finish(p, 0, (struct span){ 0 }, err);
-    } else if (is_good(p, status)) {
-        finish(p, status, body, NULL);
-    } else {
-        snprintf(why, sizeof(why), "it answered with status %d%s", status,
-                 status == 401 || status == 403 ? ": it does not accept the key" : "");
-        fail(p, -EPROTO, status, body, why);
+    free(p);
+    if (result == 0 && !good) {
+        err = &bad;
+        result = error_set(&bad, -EPROTO, "it answered with status %d%s", status,
+                           status == 401 || status == 403 ? ": it does not accept the key" : "");
     }
+    done(done_owner, result, status, body, err);
 }
 
-static void on_connected(void *owner, struct stream *s, const struct error *err)
-{
-    struct probe *p = owner;
-
-    p->connecting = NULL;
-    if (s) {
-        stream_close(s);
-        finish(p, 200, (struct span){ 0 }, NULL);
-    } else {
-        finish(p, 0, (struct span){ 0 }, err);
-    }
-}
-
-static void on_limit(void *arg)
-{
-    struct probe *p = arg;
-
-    stream_connect_cancel(TAKE_PTR(p->connecting));
-    fail(p, -ETIMEDOUT, 0, (struct span){ 0 }, "it cannot be connected to in time");
-}
-
-/* The model's own path is the engine's; the driver's may lie elsewhere at a remote endpoint. NULL:
- * there is none. */
+/* The model's own path is the engine's; the driver's may lie elsewhere at a remote endpoint. */
 static const char *probe_path(const struct inst *inst, char out[ENGINE_PATH_MAX])
 {
     const struct health_check *hc = health_check(inst);
@@ -124,11 +75,7 @@ static const char *probe_path(const struct inst *inst, char out[ENGINE_PATH_MAX]
     if (hc && hc->endpoint && *hc->endpoint == '/') {
         return hc->endpoint;
     }
-    if (!inst->driver->probe_path ||
-        engine_route_path(&route, span_of(inst->driver->probe_path), out) < 0) {
-        return NULL;
-    }
-    return out;
+    return engine_route_path(&route, span_of(inst->driver->probe_path), out) < 0 ? "/" : out;
 }
 
 static struct http_fetch *ask(struct inst *inst, const char *path, uint64_t limit_ms,
@@ -147,53 +94,24 @@ static struct http_fetch *ask(struct inst *inst, const char *path, uint64_t limi
 
 struct probe *probe_start(struct inst *inst, uint64_t limit_ms, http_fetch_fn done, void *owner)
 {
-    struct engines *e = inst->engines;
-    struct probe *p = xcalloc(1, sizeof(*p));
+    struct probe *p = xmalloc(sizeof(*p));
     char buffer[ENGINE_PATH_MAX];
-    const char *path = probe_path(inst, buffer);
 
-    p->remote = inst->pub.remote;
-    p->done = done;
-    p->owner = owner;
-    list_append(&e->probes, &p->node);
-    timer_init(&p->limit, e->world, "engines.probe", on_limit, p);
-    if (path) {
-        p->fetch = ask(inst, path, limit_ms, on_answer, p);
-    } else {
-        p->connecting = stream_connect(e->world, &inst->pub.address, on_connected, p);
-        timer_start(&p->limit, limit_ms);
-    }
+    *p = (struct probe){ .remote = inst->pub.remote, .done = done, .owner = owner };
+    p->fetch = ask(inst, probe_path(inst, buffer), limit_ms, on_answer, p);
     return p;
 }
 
-void probe_cancel(struct probe *p)
+static void cancel_probe(struct probe *p)
 {
-    if (p->fetch) {
-        http_fetch_cancel(p->fetch);
-    }
-    if (p->connecting) {
-        stream_connect_cancel(p->connecting);
-    }
-    free_probe(p);
-}
-
-/* Those with a fetch end with their upstream. */
-void probes_finish(struct engines *e)
-{
-    struct probe *p, *tmp;
-
-    list_for_each_safe (p, tmp, &e->probes, node) {
-        if (p->connecting) {
-            stream_connect_cancel(TAKE_PTR(p->connecting));
-            fail(p, -ECANCELED, 0, (struct span){ 0 }, "berth ends");
-        }
-    }
+    http_fetch_cancel(p->fetch);
+    free(p);
 }
 
 void inst_probe_stop(struct inst *inst)
 {
     if (inst->probe) {
-        probe_cancel(TAKE_PTR(inst->probe));
+        cancel_probe(TAKE_PTR(inst->probe));
     }
     if (inst->fetch) {
         http_fetch_cancel(TAKE_PTR(inst->fetch));

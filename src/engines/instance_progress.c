@@ -84,6 +84,13 @@ static void ask_progress(struct inst *inst)
     }
 }
 
+/* A good answer came in that time. */
+static bool answers_probes(const struct inst *inst, uint64_t quiet_ms)
+{
+    return inst->probes == 0 &&
+           inst->pub.last_probe_wall_ms + (int64_t)quiet_ms >= world_wall_ms(inst->engines->world);
+}
+
 static void fail(struct inst *inst, uint64_t quiet_ms)
 {
     unsigned n = judged(inst);
@@ -91,7 +98,7 @@ static void fail(struct inst *inst, uint64_t quiet_ms)
     inst_fail(inst, FAILURE_HUNG,
               "hung: it worked on %u request%s and made no progress for %llu s%s", n,
               n == 1 ? "" : "s", (unsigned long long)(quiet_ms / 1000),
-              inst->probes ? "" : " (its health probe still answers)");
+              answers_probes(inst, quiet_ms) ? " (its health probe still answers)" : "");
 }
 
 void inst_on_stall(void *arg)

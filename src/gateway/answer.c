@@ -94,7 +94,7 @@ char *engine_error_text(struct span body)
         return NULL;
     }
     for (size_t i = 0; i < ARRAY_SIZE(f) && !text; i++) {
-        const struct scan_member *m = &f[(i + 1) % ARRAY_SIZE(f)];
+        const struct scan_member *m = &f[i];
 
         if (m->type == SCAN_STRING && scan_string(m, &text, NULL) < 0) {
             text = NULL;

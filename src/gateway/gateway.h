@@ -5,10 +5,10 @@
  *
  * A request's bytes are read once (codec/scan.h), never made into a tree, and go to the engine as
  * they came, unknown fields included. The engine's bytes go to the client as they come. The edits
- * that are made: a streamed chat that did not ask for its usage gets `stream_options.include_usage`,
- * and the one event that answers it is dropped again, so that every request is accounted for; an
- * engine that knows the model by another name gets that one; `keep_alive` (or `ttl`) is berth's and
- * is taken out.
+ * that are made: a streamed chat that did not ask for its usage gets
+ * `stream_options.include_usage`, and the one event that answers it is dropped again, so that every
+ * request is accounted for; an engine that knows the model by another name gets that one;
+ * `keep_alive` (or `ttl`) is berth's and is taken out.
  *
  * Headers that a client may send: x-berth-deadline and x-berth-queue-timeout (durations, no longer
  * than the configured ones), x-request-id, traceparent and tracestate, anthropic-version and
@@ -56,8 +56,8 @@ typedef void (*gateway_refuse_fn)(struct http_exchange *x, const char *model_id,
                                   const struct error *e);
 /* Hands any request on to an instance of the model, as it is: method, path (with query, as it came
  * encoded), body, and the engine's answer back, streamed. Takes part in dispatch, failover before
- * the first byte, deadlines, history and figures like every request. A stopped model is refused with
- * 503, not loaded. Ends the exchange. */
+ * the first byte, deadlines, history and figures like every request. A stopped model is refused
+ * with 503, not loaded. Ends the exchange. */
 void gateway_pass(struct gateway *g, struct http_exchange *x, const struct model *model,
                   struct span path, gateway_refuse_fn refuse);
 

@@ -16,8 +16,8 @@ struct request_record {
     int64_t wall_ms; /* of its first byte */
     char model[64];  /* public id, cut; "" when it was not known */
     char method[8];
-    char path[96];        /* without query, cut */
-    int status;           /* as the client was told; 499: it left */
+    char path[96];                              /* without query, cut */
+    int status;                                 /* as the client was told; 499: it left */
     uint32_t total_ms, queue_ms, first_byte_ms; /* first_byte_ms 0: there was none */
     uint32_t prompt_tokens, output_tokens;
     uint64_t request_bytes, response_bytes;
@@ -38,7 +38,7 @@ const struct history *gateway_history(const struct gateway *g);
 
 /* Figures of one model since berth started. */
 struct model_figures {
-    uint64_t requests, errors;     /* errors: status 500 and above */
+    uint64_t requests, errors; /* errors: status 500 and above */
     uint64_t total_response_ms;
     uint64_t prompt_tokens, output_tokens;
 };

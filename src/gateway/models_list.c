@@ -28,8 +28,7 @@ static void put_model(struct gateway *g, const struct model *m, struct buf *out)
     buf_put_json_escaped(out, m->config->id, strlen(m->config->id));
     buf_printf(out,
                "\",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"berth\",\"status\":\"%s\",",
-               (long long)unix_seconds(created),
-               in ? instance_state_name(in->state) : "stopped");
+               (long long)unix_seconds(created), in ? instance_state_name(in->state) : "stopped");
     buf_puts(out, "\"type\":\"model\",\"display_name\":\"");
     buf_put_json_escaped(out, m->config->id, strlen(m->config->id));
     buf_printf(out, "\",\"created_at\":\"%s\"}", created);

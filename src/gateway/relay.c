@@ -15,7 +15,6 @@
 
 enum {
     SPARE_MAX = 64,
-    SIGN_MS = 1000,  /* signs of life come no oftener */
     AVOID_MS = 1000, /* an instance that lost a request, times the attempts: long enough to see its
                         process end */
 };
@@ -33,7 +32,9 @@ void relay_set_spilled(struct relay *r, size_t bytes)
 void relay_end_call(struct relay *r)
 {
     if (r->call) {
-        engines_note_work(r->gateway->in.engines, r->uuid, -1, r->request.stream);
+        if (!r->paused) {
+            engines_note_work(r->gateway->in.engines, r->uuid, -1, r->request.stream);
+        }
         r->call = NULL;
     }
 }
@@ -105,20 +106,25 @@ static void free_relay(struct relay *r)
 
 void relay_finish(struct relay *r, int status)
 {
+    if (status >= 400 && !r->record.error[0]) {
+        snprintf(r->record.error, sizeof(r->record.error), "the engine answered with status %d",
+                 status);
+    }
     r->record.status = status;
     r->record.prompt_tokens = (uint32_t)MIN_OF(r->usage.prompt_tokens, (uint64_t)UINT32_MAX);
     r->record.output_tokens = (uint32_t)MIN_OF(r->usage.completion_tokens, (uint64_t)UINT32_MAX);
     memcpy(r->record.instance, r->uuid, sizeof(r->record.instance));
-    account_close(r->gateway,
-                  &(struct account){ .record = &r->record,
-                                     .endpoint = r->endpoint,
-                                     .counts = r->counts,
-                                     .started_us = r->started_us,
-                                     .cached_tokens = r->usage.cached_tokens,
-                                     .attempts = r->attempts,
-                                     .whole = r->whole,
-                                     .request_id = r->request_id,
-                                     .trace_id = r->headers.trace_id[0] ? r->headers.trace_id : NULL });
+    account_close(
+        r->gateway,
+        &(struct account){ .record = &r->record,
+                           .endpoint = r->endpoint,
+                           .counts = r->counts,
+                           .started_us = r->started_us,
+                           .cached_tokens = r->usage.cached_tokens,
+                           .attempts = r->attempts,
+                           .whole = r->whole,
+                           .request_id = r->request_id,
+                           .trace_id = r->headers.trace_id[0] ? r->headers.trace_id : NULL });
     free_relay(r);
 }
 
@@ -130,13 +136,22 @@ void relay_add_served(struct relay *r)
     }
 }
 
+/* A line moves; what was given up, or stopped by a person, does not come back by itself. */
+static bool waiting_helps(const struct relay *r, int error)
+{
+    const struct instance *best =
+        error == -ESRCH ? engines_of_model(r->gateway->in.engines, r->model_id) : NULL;
+
+    return error == -EAGAIN || error == -ETIME || (best && best->state != INSTANCE_FAILED);
+}
+
 /* Refused before anything was sent. */
 static void answer_failure(struct relay *r, int error, const char *code, const char *text)
 {
     struct gateway *g = r->gateway;
     struct http_exchange *x;
 
-    if (error == -EAGAIN || error == -ETIME || error == -ESRCH) {
+    if (waiting_helps(r, error)) {
         answer_add_retry(g, r->x, r->model_id);
     } else {
         relay_add_served(r);
@@ -173,6 +188,11 @@ void relay_fail(struct relay *r, int error, const char *code, const char *text)
 {
     const struct error_kind *kind = error_kind(error);
 
+    if (r->done) { /* the client has it all; only the end of the engine's connection is missing */
+        http_respond_end(TAKE_PTR(r->x));
+        relay_finish(r, r->status);
+        return;
+    }
     record_text(r->record.error, sizeof(r->record.error), span_of(text));
     if (!http_respond_started(r->x)) {
         answer_failure(r, error, code, text);
@@ -186,7 +206,10 @@ void relay_fail(struct relay *r, int error, const char *code, const char *text)
 
 bool relay_may_try_again(const struct relay *r)
 {
-    return r->state == RELAY_ASKED && r->attempts < r->gateway->max_attempts;
+    bool nothing_told = r->state == RELAY_ASKED ||
+                        (r->state == RELAY_ANSWERING && r->mode == ANSWER_WHOLE && r->status == 200);
+
+    return nothing_told && r->attempts < r->gateway->max_attempts;
 }
 
 void relay_try_again(struct relay *r, bool unreachable)
@@ -194,6 +217,7 @@ void relay_try_again(struct relay *r, bool unreachable)
     cancel_call(r);
     dispatch_release(TAKE_PTR(r->ticket), OUTCOME_FAILED);
     metric_add(r->gateway->failovers, 1);
+    relay_forget_answer(r);
     r->state = RELAY_WAITING;
     ask_for_instance(r, unreachable);
 }
@@ -341,87 +365,6 @@ static void ask_for_instance(struct relay *r, bool unreachable)
     }
 }
 
-/* Signs of life, and deadlines */
-
-static void start_signs(struct relay *r, unsigned place)
-{
-    if (r->state == RELAY_ASKED) {
-        relay_add_served(r);
-    } else if (r->ticket) {
-        answer_add_number(r->x, "x-berth-queue-position", place);
-        answer_add_number(r->x, "x-berth-expected-wait-ms", dispatch_ticket_wait_ms(r->ticket));
-    }
-    http_respond_start(r->x, 200, "text/event-stream", -1);
-    r->event_stream = true;
-}
-
-static void give_sign(struct relay *r, uint64_t waited_s)
-{
-    unsigned place = r->ticket ? dispatch_position(r->ticket) : 0;
-    char text[128];
-    int n;
-
-    if (!http_respond_started(r->x)) {
-        start_signs(r, place);
-    }
-    if (place > 0) {
-        n = snprintf(text, sizeof(text), ": waiting for an instance, place %u, about %llu s\n\n",
-                     place,
-                     (unsigned long long)(dispatch_ticket_wait_ms(r->ticket) + 999) / 1000);
-    } else {
-        n = snprintf(text, sizeof(text), ": waiting for the first token, %llu s so far\n\n",
-                     (unsigned long long)waited_s);
-    }
-    relay_send(r, text, (size_t)n);
-}
-
-static uint64_t next_due(const struct relay *r)
-{
-    bool sign = r->signs && r->state != RELAY_ANSWERING;
-
-    return sign ? MIN_OF(r->sign_ms, r->deadline_ms) : r->deadline_ms;
-}
-
-static void sweep_by(struct gateway *g, uint64_t due_ms)
-{
-    uint64_t now = world_now_ms(g->in.world);
-
-    if (!timer_active(&g->sweep) || g->sweep.due_ms > due_ms) {
-        timer_start(&g->sweep, due_ms > now ? due_ms - now : 0);
-    }
-}
-
-static void on_deadline(struct relay *r)
-{
-    char text[96];
-
-    snprintf(text, sizeof(text), "the request was not done within its deadline of %.3g s",
-             (double)r->time_limit_ms / 1000);
-    relay_fail(r, -ETIMEDOUT, NULL, text);
-}
-
-void relay_sweep(void *gateway)
-{
-    struct gateway *g = gateway;
-    uint64_t now = world_now_ms(g->in.world), due = UINT64_MAX;
-    struct relay *r, *tmp;
-
-    list_for_each_safe (r, tmp, &g->relays, node) {
-        if (now >= r->deadline_ms) {
-            on_deadline(r);
-            continue;
-        }
-        if (now >= next_due(r)) {
-            give_sign(r, (now - r->began_ms) / 1000);
-            r->sign_ms = now + MAX_OF(g->stream_wait_ms, (uint64_t)SIGN_MS);
-        }
-        due = MIN_OF(due, next_due(r));
-    }
-    if (due != UINT64_MAX) {
-        sweep_by(g, due);
-    }
-}
-
 /* The beginning */
 
 static uint64_t limit(uint64_t asked_ms, uint64_t most_ms)
@@ -429,9 +372,8 @@ static uint64_t limit(uint64_t asked_ms, uint64_t most_ms)
     return asked_ms ? MIN_OF(asked_ms, most_ms) : most_ms;
 }
 
-struct relay *relay_new(struct gateway *g, struct http_exchange *x,
-                        const struct endpoint *endpoint, const struct model *model,
-                        const struct client_headers *headers)
+struct relay *relay_new(struct gateway *g, struct http_exchange *x, const struct endpoint *endpoint,
+                        const struct model *model, const struct client_headers *headers)
 {
     struct relay *r = take_spare(g);
     const char *id = http_exchange_id(x);
@@ -463,7 +405,7 @@ struct relay *relay_new(struct gateway *g, struct http_exchange *x,
 void relay_go(struct relay *r)
 {
     r->signs = r->request.stream && !r->path && !r->endpoint->translation;
-    sweep_by(r->gateway, next_due(r));
+    relay_watch(r);
     if (r->translated.unload) {
         relay_unload(r);
     } else {
@@ -507,8 +449,8 @@ struct reading {
 };
 
 /* On failure there is nothing to forget. */
-static int read_request(struct gateway *g, struct http_exchange *x,
-                        const struct endpoint *endpoint, struct reading *in, struct error *reterr)
+static int read_request(struct gateway *g, struct http_exchange *x, const struct endpoint *endpoint,
+                        struct reading *in, struct error *reterr)
 {
     int r = client_headers_read(http_exchange_head(x), &in->headers, reterr);
 

@@ -17,6 +17,7 @@
 enum {
     SMALL_SPILL = 16 * 1024,
     REFUSAL_MAX = 64 * 1024,
+    KEPT_MAX = REFUSAL_MAX, /* of a whole answer; a longer one is not kept */
     WHOLE_MAX = 32 * 1024 * 1024,
     TRANSLATED_MAX = 2 * WHOLE_MAX,
 };
@@ -28,6 +29,7 @@ static void on_client_gone(void *owner)
     struct relay *r = owner;
 
     r->x = NULL;
+    record_text(r->record.error, sizeof(r->record.error), SPAN("the client left"));
     relay_finish(r, 499);
 }
 
@@ -43,13 +45,15 @@ static void on_client_drain(void *owner)
     relay_set_spilled(r, http_exchange_queued(r->x) + r->held.len);
     if (r->paused) {
         r->paused = false;
+        engines_note_work(r->gateway->in.engines, r->uuid, 1, r->request.stream);
         http_call_resume(r->call);
     }
 }
 
 const struct http_exchange_events relay_client_events = { on_client_gone, on_client_drain };
 
-/* After a piece: a client that reads more slowly than the engine writes stops the engine. */
+/* After a piece: a client that reads more slowly than the engine writes stops the engine, whose
+ * progress is not judged by this request meanwhile. */
 static void press_back(struct relay *r)
 {
     size_t queued = http_exchange_queued(r->x);
@@ -57,6 +61,7 @@ static void press_back(struct relay *r)
     relay_set_spilled(r, queued + r->held.len);
     if (!r->paused && queued > spill_limit(r->gateway)) {
         r->paused = true;
+        engines_note_work(r->gateway->in.engines, r->uuid, -1, r->request.stream);
         http_call_pause(r->call);
     }
 }
@@ -144,18 +149,22 @@ static int64_t length_of(const struct http_head *head)
     return told.p && span_to_u64(told, &length) == 0 ? (int64_t)length : 0;
 }
 
-static void begin_answer(struct relay *r, const struct http_head *head)
+static void keep_head(struct relay *r, const struct http_head *head)
 {
     struct span type = http_header_get(head, "content-type");
-    char type_text[256];
 
-    if (!type.p || type.n >= sizeof(type_text)) {
+    if (!type.p || type.n >= sizeof(r->type)) {
         type = SPAN("application/octet-stream");
     }
-    memcpy(type_text, type.p, type.n);
-    type_text[type.n] = '\0';
-    r->event_stream = is_event_stream(head);
-    http_respond_start(r->x, head->status, type_text, r->event_stream ? -1 : length_of(head));
+    memcpy(r->type, type.p, type.n);
+    r->type[type.n] = '\0';
+    r->length = length_of(head);
+}
+
+static void begin_answer(struct relay *r)
+{
+    r->event_stream = r->mode == ANSWER_EVENTS;
+    http_respond_start(r->x, r->status, r->type, r->event_stream ? -1 : r->length);
 }
 
 static enum answer_mode mode_of(const struct relay *r, const struct http_head *head)
@@ -171,7 +180,16 @@ static enum answer_mode mode_of(const struct relay *r, const struct http_head *h
     if (r->endpoint->shape != SHAPE_OPENAI && head->status >= 400) {
         return ANSWER_HELD;
     }
-    return is_event_stream(head) ? ANSWER_EVENTS : ANSWER_BYTES;
+    if (is_event_stream(head)) {
+        return ANSWER_EVENTS;
+    }
+    return r->path ? ANSWER_BYTES : ANSWER_WHOLE;
+}
+
+/* Those of a good answer that is kept come with it: it may be another instance's in the end. */
+static bool headers_come_later(const struct relay *r)
+{
+    return r->status == 200 && (r->mode == ANSWER_WHOLE || r->mode == ANSWER_HELD);
 }
 
 static void on_head(void *owner, const struct http_head *head)
@@ -188,15 +206,25 @@ static void on_head(void *owner, const struct http_head *head)
     note_first_byte(r);
     r->mode = mode_of(r, head);
     buf_init(&r->held, r->endpoint->translation ? WHOLE_MAX : REFUSAL_MAX);
-    if (!http_respond_started(r->x)) {
-        add_headers(r, head);
-        if (r->mode == ANSWER_LINES) {
-            http_respond_start(r->x, 200, r->endpoint->translation->stream_type, -1);
-            r->line_stream = true;
-        } else if (r->mode != ANSWER_HELD) {
-            begin_answer(r, head);
-        }
+    if (http_respond_started(r->x)) {
+        return;
     }
+    keep_head(r, head);
+    if (!headers_come_later(r)) {
+        add_headers(r, head);
+    }
+    if (r->mode == ANSWER_LINES) {
+        http_respond_start(r->x, 200, r->endpoint->translation->stream_type, -1);
+        r->line_stream = true;
+    } else if (r->mode == ANSWER_EVENTS || r->mode == ANSWER_BYTES) {
+        begin_answer(r);
+    }
+}
+
+void relay_forget_answer(struct relay *r)
+{
+    buf_finish(&r->held);
+    r->usage = (struct usage){ 0 };
 }
 
 /* The body */
@@ -295,8 +323,8 @@ static bool relay_lines(struct relay *r, const char *p, size_t n)
     return true;
 }
 
-/* What cannot be passed on before its end counts among what is held for slow readers, too. False: it
- * would be too much, and the relay is gone. */
+/* What cannot be passed on before its end counts among what is held for slow readers, too. False:
+ * it would be too much, and the relay is gone. */
 static bool hold(struct relay *r, const char *p, size_t n)
 {
     const struct gateway *g = r->gateway;
@@ -307,6 +335,28 @@ static bool hold(struct relay *r, const char *p, size_t n)
     }
     (void)buf_append(&r->held, p, n); /* one that is too long is none in the end */
     return true;
+}
+
+/* It is longer than what is kept: from now on it goes as it comes. */
+static void stop_keeping(struct relay *r)
+{
+    if (headers_come_later(r)) {
+        relay_add_served(r);
+    }
+    r->mode = ANSWER_BYTES;
+    begin_answer(r);
+    relay_send(r, buf_data(&r->held), r->held.len);
+    buf_finish(&r->held);
+}
+
+static void keep(struct relay *r, const char *p, size_t n)
+{
+    if (r->held.len + n <= KEPT_MAX) {
+        (void)buf_append(&r->held, p, n);
+    } else {
+        stop_keeping(r);
+        relay_send(r, p, n);
+    }
 }
 
 static void on_body(void *owner, const char *p, size_t n)
@@ -330,6 +380,9 @@ static void on_body(void *owner, const char *p, size_t n)
     case ANSWER_BYTES:
         relay_send(r, p, n);
         break;
+    case ANSWER_WHOLE:
+        keep(r, p, n);
+        break;
     case ANSWER_HELD:
         if (!hold(r, p, n)) {
             return;
@@ -345,6 +398,16 @@ static void end_answer(struct relay *r, int status)
 {
     http_respond_end(TAKE_PTR(r->x));
     relay_finish(r, status);
+}
+
+static void end_whole(struct relay *r)
+{
+    if (headers_come_later(r)) {
+        relay_add_served(r);
+    }
+    r->record.response_bytes = r->held.len;
+    http_respond(TAKE_PTR(r->x), r->status, r->type, buf_span(&r->held));
+    relay_finish(r, r->status);
 }
 
 static void tell_whole(struct relay *r)
@@ -365,6 +428,7 @@ static void tell_whole(struct relay *r)
         relay_fail(r, -EPROTO, NULL, e.text);
         return;
     }
+    relay_add_served(r);
     r->record.response_bytes = out.len;
     http_respond(TAKE_PTR(r->x), 200, "application/json", buf_span(&out));
     buf_finish(&out);
@@ -393,8 +457,7 @@ static bool speaks_for_itself(const struct relay *r)
 
     return r->endpoint->shape == SHAPE_ANTHROPIC && !r->held.overflow &&
            scan_object(buf_span(&r->held), f, ARRAY_SIZE(f), NULL) == 0 &&
-           f[0].type == SCAN_STRING && span_eq(f[0].value, "\"error\"") &&
-           f[1].type == SCAN_OBJECT;
+           f[0].type == SCAN_STRING && span_eq(f[0].value, "\"error\"") && f[1].type == SCAN_OBJECT;
 }
 
 /* The engine's error as the whole answer. */
@@ -472,6 +535,9 @@ static void on_end(void *owner)
             relay_send(r, rest.raw.p, rest.raw.n);
         }
         break;
+    case ANSWER_WHOLE:
+        end_whole(r);
+        return;
     case ANSWER_BYTES:
         break;
     }

@@ -213,8 +213,8 @@ void gateway_request_opaque(struct span body, struct gateway_request *ret)
 {
     *ret = (struct gateway_request){
         .body = body,
-        .tokens = (uint32_t)MIN_OF(body.n / BYTES_PER_TOKEN, (size_t)MOST_TOKENS) +
-                  DEFAULT_OUTPUT_TOKENS,
+        .tokens =
+            (uint32_t)MIN_OF(body.n / BYTES_PER_TOKEN, (size_t)MOST_TOKENS) + DEFAULT_OUTPUT_TOKENS,
         .parts = { body },
         .part_count = body.n > 0,
     };

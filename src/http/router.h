@@ -16,11 +16,11 @@ enum { ROUTE_PARAMS_MAX = 4 };
 enum route_scope { SCOPE_PUBLIC, SCOPE_INFERENCE, SCOPE_ADMIN };
 /* In which shape the door speaks of errors. */
 enum error_shape {
-    SHAPE_DETAIL,   /* {"detail": …} */
-    SHAPE_OPENAI,   /* {"error": {…}} */
+    SHAPE_DETAIL,    /* {"detail": …} */
+    SHAPE_OPENAI,    /* {"error": {…}} */
     SHAPE_ANTHROPIC, /* {"type":"error","error":{"type","message"}} */
-    SHAPE_OLLAMA,   /* {"error": "…"} */
-    SHAPE_ENVELOPE, /* {"code":-1,"message":…} */
+    SHAPE_OLLAMA,    /* {"error": "…"} */
+    SHAPE_ENVELOPE,  /* {"code":-1,"message":…} */
 };
 
 /* What stands in the path for {…}, in the order of the pattern; percent-encoded as it came. */
@@ -37,7 +37,7 @@ struct route_doc {
 
 struct route {
     const char *method; /* "*": every method that no other row of the path has */
-    const char *path; /* "/api/models/{id}/start"; a last "{rest*}" takes all that follows */
+    const char *path;   /* "/api/models/{id}/start"; a last "{rest*}" takes all that follows */
     enum route_scope scope;
     void (*handle)(void *owner, struct http_exchange *x, const struct route_params *params);
     const char *summary; /* one sentence */

@@ -318,16 +318,17 @@ static size_t read_devices(const struct reader *in, int **ret_devices)
 
 static void read_resources(const struct reader *in, struct model_config *c, json_t *empty)
 {
-    struct reader r = read_object(in, "resource_requirements", REQUIRED, empty);
+    bool remote = str_eq_opt(c->framework, "openai"); /* takes nothing of this machine */
+    struct reader r = read_object(in, "resource_requirements", remote ? 0 : REQUIRED, empty);
     int64_t mb = 1;
 
     c->resource_requirements = json_deep_copy(r.object);
     if (r.object == empty) {
         return;
     }
-    mb = read_int(&r, "gpu_memory", 1, REQUIRED);
+    mb = read_int(&r, "gpu_memory", remote ? 0 : 1, remote ? 0 : REQUIRED);
     c->gpu_memory_mb = mb;
-    if (mb <= 0) {
+    if (mb < (remote ? 0 : 1)) {
         validation_error(in->v, "resource_requirements.gpu_memory must be greater than 0 (MB)");
     } else if (mb > MODEL_WARN_MEMORY_MB) {
         validation_warn(in->v, "resource_requirements.gpu_memory is over 80 GB");

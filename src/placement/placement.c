@@ -267,7 +267,8 @@ void placement_on_instance(void *placement, const void *instance_change)
     struct placement *p = placement;
     const struct instance_change *c = instance_change;
 
-    if (!c->gone && c->to == INSTANCE_READY && models_get(p->models, c->instance->model_id)) {
+    if (!c->gone && c->from != INSTANCE_READY && c->to == INSTANCE_READY &&
+        models_get(p->models, c->instance->model_id)) {
         make_stay(p, c->instance->model_id)->ready_ms = MAX_OF(world_now_ms(p->world), 1);
         review_soon(p);
     }

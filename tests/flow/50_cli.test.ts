@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command line: every command does what its help says, speaks JSON when asked, and its exit code can be trusted.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -45,7 +45,7 @@ function berth(args: string[], environment: Record<string, string> = {}, timeout
 test('help names every command, and each has its own', async () => {
     const help = await berth(['help']);
     assert.equal(help.code, 0, help.err);
-    for (const command of ['serve', 'ps', 'models', 'load', 'stop', 'rm', 'logs', 'events', 'config', 'doctor']) {
+    for (const command of ['serve', 'ps', 'models', 'load', 'stop', 'rm', 'logs', 'events', 'config', 'doctor', 'completion']) {
         assert.match(help.out, new RegExp(`^ *${command}\\b`, 'm'), command);
         const own = await berth([command, '--help']);
         assert.equal(own.code, 0, `${command} --help: ${own.err}`);
@@ -107,6 +107,51 @@ test('what does not exist or cannot run fails, in words', async () => {
     await berth(['rm', 'weak']);
 });
 
+test('load follows all replicas, and says which one failed and why', async () => {
+    await daemon.create({ ...daemon.scripted('pair'), replicas: 2, aliases: ['couple'], keep_alive: '10m' });
+    const models = await berth(['models']);
+    assert.match(models.out, /^pair +stopped +2 +couple /m);
+    const load = await berth(['load', 'couple']);
+    assert.equal(load.code, 0, load.err);
+    assert.equal(load.out, 'pair is running, 2 replicas\n');
+    const ps = await berth(['ps']);
+    assert.match(ps.out, /^pair +0 +ready .*unloads in /m);
+    assert.match(ps.out, /^pair +1 +ready /m);
+    assert.equal((await berth(['stop', 'pair'])).code, 0);
+    await berth(['rm', 'pair']);
+
+    await daemon.create({ ...daemon.scripted('bad-pair', { exit_at_start: 3, last_words: 'no room at all' }), replicas: 2, retry_policy: { enabled: false } });
+    const bad = await berth(['load', 'bad-pair']);
+    assert.equal(bad.code, 1);
+    assert.match(bad.err, /bad-pair, replica 0: .*no room at all/s);
+    assert.match(bad.err, /bad-pair, replica 1: /);
+    await berth(['rm', 'bad-pair']);
+
+    await daemon.create(daemon.scripted('slow', { never_ready: true }));
+    const late = await berth(['load', 'slow', '--timeout', '200ms']);
+    assert.equal(late.code, 5, late.err);
+    assert.match(late.err, /not up yet/);
+    await berth(['rm', 'slow']);
+});
+
+test('completion offers commands, options, and the models of the running daemon', async () => {
+    await daemon.create({ ...daemon.scripted('named'), id: 'org/name:7b' });
+    const words = async (...line: string[]): Promise<string[]> => (await berth(['complete', ...line])).out.split('\n').filter(Boolean).map((one) => one.split('\t')[0]);
+    assert.deepEqual(await words('lo'), ['load', 'logs']);
+    assert.deepEqual(await words('stop', 'org'), ['org/name:7b']);
+    assert.deepEqual(await words('stop', '--no'), ['--no-wait']);
+    assert.deepEqual(await words('--data-dir', '/nowhere', 'stop', 'org'), []);
+
+    // bash ends its words at colons: only what stands behind is to be put there
+    const script = (line: string): string => `source <("${berthBin}" completion bash); PATH="$(dirname "${berthBin}"):$PATH"
+        COMP_LINE='${line}' COMP_POINT=${line.length} COMP_WORDBREAKS=$' \\t\\n:='; _berth; printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const bash = (line: string): string => execFileSync('bash', ['-c', script(line)], { encoding: 'utf8', env: { ...daemon.env, BERTH_DATA_DIR: daemon.dataDir } }).trim();
+    assert.equal(bash('berth load org'), 'org/name:7b');
+    assert.equal(bash('berth load org/name:'), '7b');
+    assert.equal(bash('berth config s'), 'show\nsample');
+    await berth(['rm', 'org/name:7b']);
+});
+
 test('events lists what happened', async () => {
     const events = await berth(['events', '--json']);
     assert.equal(events.code, 0, events.err);
@@ -153,6 +198,25 @@ test('doctor looks at everything and says how it is', async () => {
     assert.ok([0, 1].includes(run.code), run.err);
     assert.match(run.out, /ok/i);
     assert.match(run.out, /llama/i);
+});
+
+test('the sample is a configuration that can be checked', async () => {
+    const sample = await berth(['config', 'sample']);
+    const file = join(daemon.dir, 'sample.yaml');
+    writeFileSync(file, sample.out.replace(/^# /gm, ''));
+    const check = await berth(['config', 'check', file]);
+    assert.equal(check.code, 0, check.err);
+    assert.match(check.out, /with 3 models/);
+    const rows = (await berth(['config', 'sample', '--json'])).json;
+    assert.ok(rows.length > 30 && rows.every((row: any) => sample.out.includes(row.help)));
+});
+
+test('another machine that cannot be reached is told in words', async () => {
+    for (const [url, wanted] of [['http://127.0.0.1:1', /no berth answers at .*127\.0\.0\.1:1: /], ['https://nope.invalid', /nope\.invalid/], ['http://127.0.0.1:1/path', /\/path/]] as const) {
+        const run = await berth(['ps', '--url', url]);
+        assert.notEqual(run.code, 0);
+        assert.match(run.err, wanted, url);
+    }
 });
 
 test('without a daemon the commands say so', async () => {

@@ -10,8 +10,6 @@
 #include "base/mem.h"
 #include "http/message.h"
 
-enum { PIECES = 25 };
-
 enum fault {
     FAULT_NONE,
     FAULT_CRASH,      /* at a moment of the answer: before the head, after it, within */
@@ -20,6 +18,7 @@ enum fault {
     FAULT_HANG,       /* nothing more comes */
     FAULT_BROKEN,     /* what comes is not HTTP */
     FAULT_ERROR,      /* a 500 with an error object */
+    FAULT_LOADING,    /* the same with 503 */
     FAULT_CLOSE_IDLE, /* whole, then the kept-alive connection is closed soon */
     FAULT_MAX_,
 };
@@ -32,8 +31,10 @@ struct talk {
     struct stream *stream;
     struct buf in;
     struct timer step;
-    struct ask *ask; /* the request in hand, or NULL */
-    bool usage, whole;
+    struct ask *ask;   /* the request in hand, or NULL */
+    uint64_t since_ms; /* of the request */
+    bool usage;
+    bool counted; /* the answer tells its length, and comes without chunks */
     bool head_sent;
     enum fault fault;
     unsigned fault_at; /* 0: before the head; then after so many words */
@@ -42,12 +43,7 @@ struct talk {
 
 static uint64_t dice(const struct talk *t, uint64_t bound)
 {
-    return world_random_below(t->scene->rig->world, bound);
-}
-
-static uint64_t now_ms(const struct scene *s)
-{
-    return world_now_ms(s->rig->world);
+    return scene_below(t->scene, bound);
 }
 
 const char *word_of(const struct ask *a, unsigned token, char out[WORD_MAX])
@@ -93,15 +89,17 @@ static void close_talks(struct sim_engine *engine, bool all)
     }
 }
 
-static void note_death(struct sim_engine *engine)
+static void note_deaths(struct sim_engine *engine, unsigned count)
 {
     struct scene *s = engine->rig->user;
 
     for (unsigned i = 0; i < s->asked; i++) {
-        s->asks[i].deaths += str_eq(model_names[s->asks[i].model], engine->alias);
+        s->asks[i].deaths += str_eq(model_names[s->asks[i].model], engine->alias) ? count : 0;
     }
 }
 
+/* It can fail the same request twice: when it stops serving, and, if another one fails it in
+ * between, by not accepting it again while it is not seen to have ended. */
 void engine_die_slowly(struct sim_engine *engine)
 {
     struct scene *s = engine->rig->user;
@@ -109,7 +107,7 @@ void engine_die_slowly(struct sim_engine *engine)
     if (!engine->listener) {
         return; /* is at it already */
     }
-    note_death(engine);
+    note_deaths(engine, 2);
     engine->hung = true;
     engine->listener = stream_listener_close(engine->listener);
     engine->behaviour.end_code = 1;
@@ -122,9 +120,34 @@ void engine_close_idle(struct sim_engine *engine)
     const struct scene *s = engine->rig->user;
 
     if (s->latency_ms > 0) {
-        note_death(engine); /* of a connection with a request on its way, maybe */
+        note_deaths(engine, 1); /* of a connection with a request on its way, maybe */
     }
     close_talks(engine, false);
+}
+
+void engine_get_stuck(struct sim_engine *engine)
+{
+    engine->stuck = true;
+    engine->stuck_ms = scene_now(engine->rig->user);
+}
+
+void engine_get_sick(struct sim_engine *engine, uint64_t for_ms)
+{
+    engine->sick_ms = scene_now(engine->rig->user) + for_ms;
+}
+
+uint64_t engine_works_since(const struct sim_engine *engine)
+{
+    const struct scene *s = engine->rig->user;
+    uint64_t since = 0;
+    struct talk *t;
+
+    list_for_each (t, &s->talks, node) {
+        if (t->engine == engine && t->ask && (since == 0 || t->since_ms < since)) {
+            since = t->since_ms;
+        }
+    }
+    return since;
 }
 
 unsigned engines_working(struct scene *s)
@@ -145,11 +168,15 @@ static void put(struct talk *t, const char *text)
     stream_write(t->stream, text, strlen(text));
 }
 
-/* As one chunk or several, cut anywhere. */
-static void put_chunked(struct talk *t, const struct buf *b)
+/* As it is, or as one chunk or several, cut anywhere. */
+static void put_body(struct talk *t, const struct buf *b)
 {
     size_t at = 0;
 
+    if (t->counted) {
+        stream_write(t->stream, buf_data(b), b->len);
+        return;
+    }
     while (at < b->len) {
         size_t n = dice(t, 3) ? b->len - at : 1 + dice(t, b->len - at);
         char size[24];
@@ -168,23 +195,50 @@ static void put_usage(const struct talk *t, struct buf *b)
                t->ask->tokens, t->ask->tokens + 3);
 }
 
+static const char whole_begin[] = "{\"choices\":[{\"message\":{\"content\":\"";
+static const char whole_end[] = "\"}}],";
+
+static size_t whole_length(const struct talk *t)
+{
+    struct buf usage = BUF_INIT(4096);
+    size_t n = strlen(whole_begin) + strlen(whole_end) + 1;
+    char word[WORD_MAX];
+
+    for (unsigned i = 0; i < t->ask->tokens; i++) {
+        n += strlen(word_of(t->ask, i, word));
+    }
+    put_usage(t, &usage);
+    n += usage.len;
+    buf_finish(&usage);
+    return n;
+}
+
 static void send_head(struct talk *t)
 {
+    char framing[64] = "Transfer-Encoding: chunked";
+
     t->head_sent = true;
-    put(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: ");
+    t->counted = !t->ask->stream && t->ask->number % 2;
+    if (t->counted) {
+        snprintf(framing, sizeof(framing), "Content-Length: %zu", whole_length(t));
+    }
+    put(t, "HTTP/1.1 200 OK\r\n");
+    put(t, framing);
+    put(t, "\r\nContent-Type: ");
     put(t, t->ask->stream ? "text/event-stream\r\n\r\n" : "application/json\r\n\r\n");
 }
 
-static void send_error(struct talk *t)
+static void send_error(struct talk *t, int status)
 {
     static const char body[] =
         "{\"error\":{\"message\":\"as scripted\",\"type\":\"server_error\"}}";
     char head[128];
 
     t->ask->refused = true;
+    t->ask->lost += status == 503;
     snprintf(head, sizeof(head),
-             "HTTP/1.1 500 Oh no\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-             sizeof(body) - 1);
+             "HTTP/1.1 %d Oh no\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+             status, sizeof(body) - 1);
     put(t, head);
     put(t, body);
 }
@@ -199,10 +253,10 @@ static void send_word(struct talk *t)
         buf_printf(&b, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"}}]}\n\n",
                    word);
     } else {
-        buf_printf(&b, "%s%s", t->next ? "" : "{\"choices\":[{\"message\":{\"content\":\"", word);
+        buf_printf(&b, "%s%s", t->next ? "" : whole_begin, word);
     }
     t->next++;
-    put_chunked(t, &b);
+    put_body(t, &b);
     buf_finish(&b);
 }
 
@@ -215,21 +269,24 @@ static void send_end(struct talk *t)
         put_usage(t, &b);
         buf_puts(&b, "}\n\n");
     } else if (!t->ask->stream) {
-        buf_puts(&b, "\"}}],");
+        buf_puts(&b, whole_end);
         put_usage(t, &b);
         buf_puts(&b, "}");
     }
     if (t->ask->stream) {
         buf_puts(&b, "data: [DONE]\n\n");
     }
-    put_chunked(t, &b);
-    put(t, "0\r\n\r\n");
+    put_body(t, &b);
+    if (!t->counted) {
+        put(t, "0\r\n\r\n");
+    }
     buf_finish(&b);
 }
 
 static void finish_request(struct talk *t)
 {
     t->ask->completed++;
+    t->engine->worked_ms = scene_now(t->scene);
     t->ask = NULL;
     if (t->fault == FAULT_CLOSE_IDLE) {
         timer_start(&t->step, dice(t, 50));
@@ -262,8 +319,8 @@ static void do_harm(struct talk *t)
         t->ask->broken = true;
         put(t, t->head_sent ? "zz\r\n" : "HTP/9 fine\r\n\r\n");
         break;
-    default: /* FAULT_ERROR */
-        send_error(t);
+    default:
+        send_error(t, t->fault == FAULT_LOADING ? 503 : 500);
         finish_request(t);
         break;
     }
@@ -275,9 +332,9 @@ static void check_client_is_there(const struct talk *t)
 {
     const struct scene *s = t->scene;
 
-    if (t->ask->state == ASK_LEFT && now_ms(s) > t->ask->left_ms + PIECES * s->latency_ms + 10) {
+    if (t->ask->state == ASK_LEFT && scene_now(s) > t->ask->left_ms + PIECES * s->latency_ms + 10) {
         fail_msg("ask %u left %llu ms ago, and its engine still works for it", t->ask->number,
-                 (unsigned long long)(now_ms(s) - t->ask->left_ms));
+                 (unsigned long long)(scene_now(s) - t->ask->left_ms));
     }
 }
 
@@ -290,6 +347,12 @@ static void on_step(void *arg)
         return;
     }
     check_client_is_there(t);
+    if (t->engine->stuck) {
+        t->ask->broken = true;
+        timer_start(&t->step, 100);
+        return;
+    }
+    t->engine->progress++;
     if (t->fault > FAULT_NONE && t->fault < FAULT_CLOSE_IDLE && t->fault_at == t->next &&
         (t->fault_at == 0) == !t->head_sent) {
         do_harm(t);
@@ -322,15 +385,17 @@ static unsigned working_at(const struct talk *asking)
 
 static void choose_fault(struct talk *t)
 {
-    static const enum fault often[] = { FAULT_CLOSE, FAULT_ERROR, FAULT_CLOSE_IDLE,
+    static const enum fault often[] = { FAULT_CLOSE, FAULT_ERROR, FAULT_LOADING, FAULT_CLOSE_IDLE,
                                         FAULT_CLOSE_IDLE };
 
     t->fault = FAULT_NONE;
-    if (!t->scene->kind && dice(t, 3) == 0) {
+    if (!t->scene->kind && scene_now(t->scene) < t->engine->sick_ms) {
+        t->fault = FAULT_ERROR;
+    } else if (!t->scene->kind && dice(t, 3) == 0) {
         t->fault = dice(t, 2) ? often[dice(t, ARRAY_SIZE(often))] : (enum fault)dice(t, FAULT_MAX_);
     }
     t->fault_at = dice(t, 2) ? 0 : (unsigned)dice(t, t->ask->tokens + 1);
-    if (t->fault == FAULT_ERROR) {
+    if (t->fault == FAULT_ERROR || t->fault == FAULT_LOADING) {
         t->fault_at = 0;
     }
 }
@@ -345,7 +410,10 @@ static void begin_request(struct talk *t, const json_t *body)
     assert_int_equal(json_is_true(json_object_get(body, "stream")), t->ask->stream);
     t->usage = json_is_true(json_object_get(options, "include_usage"));
     assert_int_equal(t->usage, t->ask->stream && (t->ask->wants_usage || t->ask->chat));
-    t->head_sent = false;
+    assert_null(json_object_get(body, "keep_alive")); /* it is for berth */
+    assert_null(json_object_get(body, "ttl"));
+    t->since_ms = scene_now(t->scene);
+    t->head_sent = t->counted = false;
     t->next = 0;
     check_client_is_there(t);
     /* With latency a connection that berth has closed may seem to stand here yet. */
@@ -356,12 +424,28 @@ static void begin_request(struct talk *t, const json_t *body)
     timer_start(&t->step, dice(t, 8) ? dice(t, 30) : dice(t, 4000));
 }
 
-static void answer_probe(struct talk *t)
+static void tell_progress(struct talk *t)
+{
+    char body[128], head[128];
+
+    snprintf(body, sizeof(body),
+             "[{\"id\":0,\"is_processing\":true,\"next_token\":{\"n_decoded\":%llu}}]",
+             (unsigned long long)t->engine->progress);
+    snprintf(head, sizeof(head),
+             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+             strlen(body));
+    put(t, head);
+    put(t, body);
+}
+
+static void answer_probe(struct talk *t, struct span path)
 {
     static const char good[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                                "Content-Length: 31\r\n\r\n{\"status\":\"ok\",\"total_slots\":2}";
 
-    if (!t->engine->hung) {
+    if (span_starts(path, "/slots") && t->engine->loaded) {
+        tell_progress(t);
+    } else {
         put(t, t->engine->loaded ? good : "HTTP/1.1 503 Loading\r\nContent-Length: 2\r\n\r\n{}");
     }
 }
@@ -373,7 +457,6 @@ static void read_request(struct talk *t)
     size_t scanned = 0;
     ssize_t n = http_parse_request(buf_data(&t->in), t->in.len, &scanned, &head, &e);
     size_t body = head.framing == HTTP_LENGTH ? (size_t)head.content_length : 0;
-    bool probe;
     json_t *json;
 
     if (n < 0) {
@@ -383,13 +466,13 @@ static void read_request(struct talk *t)
         return;
     }
     assert_int_equal(t->in.len, (size_t)n + body);
-    probe = span_eq(head.method, "GET");
-    json = probe ? NULL : json_loadb(buf_data(&t->in) + n, body, 0, NULL);
-    buf_clear(&t->in);
-    if (probe) {
-        answer_probe(t);
+    if (span_eq(head.method, "GET")) {
+        answer_probe(t, head.path);
+        buf_clear(&t->in);
         return;
     }
+    json = json_loadb(buf_data(&t->in) + n, body, 0, NULL);
+    buf_clear(&t->in);
     assert_non_null(json);
     timer_stop(&t->step);
     begin_request(t, json);
@@ -431,7 +514,7 @@ static void on_stream(struct sim_engine *engine, struct stream *stream)
 static void on_engine_end(struct sim_engine *engine)
 {
     if (engine->listener) {
-        note_death(engine);
+        note_deaths(engine, 1);
     }
     close_talks(engine, true);
 }

@@ -425,7 +425,7 @@ static void run_history(uint64_t seed)
 
 static void test_histories(void **state)
 {
-    run_histories("sim/engines", 1000, run_history);
+    run_histories("sim/engines", 500, run_history);
 }
 
 int main(void)

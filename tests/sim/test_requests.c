@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Random histories of requests, through everything: HTTP server, front, gateway, dispatch, engines'
- * life, HTTP client, and engines that crash, hang, hang up, and talk nonsense; clients that leave
- * and that do not read; models that are stopped, changed, restarted and deleted meanwhile.
+ * Random histories of requests, through everything: HTTP server, front, gateway, placement,
+ * dispatch, engines' life, HTTP client, and engines that crash, hang, get stuck over their work,
+ * hang up, and talk nonsense; clients that leave, that do not read, and that have little time;
+ * models that nobody loads but demand, that are unloaded when nobody asks for them, stopped,
+ * changed, made more and fewer replicas of, restarted and deleted meanwhile, several of these at
+ * once.
  *
- * Always: who stays is answered once, with all of the content, or with a begin of it and an error
- * that fits what happened; nobody is told of what he did not ask for; an engine never has more than
- * its slots and one, and hears soon of a client that left. In the end nothing is counted, held or
- * open any more, and the counters add up.
+ * Always: who stays is answered once and in time, with all of the content, or with a begin of it
+ * and an error that fits what happened; nobody is told of what he did not ask for; an engine never
+ * has more than its slots and one, and hears soon of a client that left; and what requests_watch.c
+ * watches. In the end nothing is counted, held or open any more, and the counters add up.
  *
  *     SEED=7 HISTORIES=1 VERBOSE=1 test_sim_requests     replays one with its log
  */
@@ -20,20 +23,23 @@
 #include "api/front.h"
 #include "base/mem.h"
 #include "gateway/gateway.h"
+#include "gateway/history.h"
 #include "http/server.h"
 #include "placement/placement.h"
 
-enum { STEPS = 60, QUEUE_MAX = 4, QUEUE_TIMEOUT_MS = 10000, MAX_ATTEMPTS = 3 };
+enum { STEPS = 60, RACE = 4 };
 
 const char *const model_names[MODELS] = { "a", "b" };
 
 static const char *const settings[] = {
     "BERTH_ENGINES_START_TIMEOUT=3s",   "BERTH_ENGINES_STOP_GRACE=2s",
     "BERTH_ENGINES_DRAIN_TIMEOUT=100s", "BERTH_ENGINES_STABLE_AFTER=5s",
-    "BERTH_GATEWAY_MAX_QUEUE=4",        "BERTH_GATEWAY_QUEUE_TIMEOUT=10s",
-    "BERTH_GATEWAY_STREAM_WAIT=1s",     "BERTH_GATEWAY_FIRST_BYTE_TIMEOUT=6s",
-    "BERTH_GATEWAY_IDLE_TIMEOUT=5s",    "BERTH_GATEWAY_SPILL_PER_STREAM=16KiB",
-    "BERTH_GATEWAY_SPILL_BUDGET=1MiB",  NULL,
+    "BERTH_ENGINES_STALL_TIMEOUT=4s",   "BERTH_GATEWAY_MAX_QUEUE=4",
+    "BERTH_GATEWAY_QUEUE_TIMEOUT=10s",  "BERTH_GATEWAY_STREAM_WAIT=1s",
+    "BERTH_GATEWAY_DEADLINE=40s",       "BERTH_GATEWAY_FIRST_BYTE_TIMEOUT=9s",
+    "BERTH_GATEWAY_IDLE_TIMEOUT=8s",    "BERTH_GATEWAY_BREAKER_FAILURES=3",
+    "BERTH_GATEWAY_BREAKER_OPEN=300ms", "BERTH_GATEWAY_SPILL_PER_STREAM=16KiB",
+    "BERTH_GATEWAY_SPILL_BUDGET=1MiB",
 };
 
 /* The upper rooms over the rig's, as the daemon builds and wires them. */
@@ -49,27 +55,9 @@ struct house {
     struct http_upstream *client;
     struct listener on_model_dispatch, on_model_placement, on_model_gateway;
     struct listener on_instance_dispatch, on_instance_placement, on_demand;
-    int64_t ids[MODELS];   /* 0: not there */
-    bool deleted[MODELS];  /* at some time */
-    bool unwanted[MODELS]; /* at some time */
     bool any_deleted;
     int versions;
 };
-
-static bool one_in(struct scene *s, uint64_t n)
-{
-    return world_random_below(s->rig->world, n) == 0;
-}
-
-static uint64_t below(struct scene *s, uint64_t bound)
-{
-    return world_random_below(s->rig->world, bound);
-}
-
-static struct house *house_of(struct scene *s)
-{
-    return container_of(s, struct house, scene);
-}
 
 /* ---- the house */
 
@@ -102,25 +90,42 @@ static void roll(struct rig *rig, struct behaviour *b)
 
     *b = (struct behaviour){ .load_ms = 70 };
     if (!s->kind) {
-        b->load_ms = below(s, 500);
-        b->end_after_ms = one_in(s, 6) ? 1 + below(s, 8000) : 0;
+        b->load_ms = scene_below(s, scene_one_in(s, 3) ? 2500 : 500);
+        b->end_after_ms = scene_one_in(s, 6) ? 1 + scene_below(s, 8000) : 0;
         b->end_code = 1;
-        b->never_ready = one_in(s, 15);
-        b->ignores_term = one_in(s, 8);
+        b->never_ready = scene_one_in(s, 15);
+        b->ignores_term = scene_one_in(s, 8);
     }
 }
 
+static const char *const strategy_settings[] = {
+    "BERTH_GATEWAY_STRATEGY=least_outstanding_tokens",
+    "BERTH_GATEWAY_STRATEGY=least_connections",
+    "BERTH_GATEWAY_STRATEGY=response_time",
+    "BERTH_GATEWAY_STRATEGY=power_of_two",
+    "BERTH_GATEWAY_STRATEGY=round_robin",
+    "BERTH_GATEWAY_STRATEGY=weighted",
+};
+
 static struct rig *build_rig(struct house *h, uint64_t seed)
 {
-    static const struct option_table *const tables[] = { &engines_options, &access_options,
+    static const struct option_table *const tables[] = { &engines_options,  &access_options,
                                                          &dispatch_options, &placement_options,
-                                                         &gateway_options, NULL };
+                                                         &gateway_options,  NULL };
     static const struct store_schema *const schemas[] = { &events_schema, &access_schema,
                                                           &models_schema, &engines_schema, NULL };
-    struct rig *rig = rig_create_with(
-        seed,
-        &(struct rig_options){ .environment = settings, .tables = tables, .schemas = schemas });
+    const char *environment[ARRAY_SIZE(settings) + 3] = { 0 };
+    struct rig *rig;
 
+    memcpy(environment, settings, sizeof(settings));
+    environment[ARRAY_SIZE(settings)] = strategy_settings[seed % ARRAY_SIZE(strategy_settings)];
+    if (seed % 5 == 0) {
+        environment[ARRAY_SIZE(settings) + 1] = "BERTH_PLACEMENT_UNLOAD_AFTER=2s";
+    }
+    h->scene.unload_after_ms = seed % 5 == 0 ? 2000 : KEEP_ALIVE_FOREVER;
+    rig = rig_create_with(
+        seed,
+        &(struct rig_options){ .environment = environment, .tables = tables, .schemas = schemas });
     rig->service = &scripted_service;
     rig->user = &h->scene;
     rig->roll = roll;
@@ -140,8 +145,7 @@ static void open_house(struct house *h, uint64_t seed)
         access_create(rig->world, rig->store, rig->config, false, &h->access, &key, &e), 0);
     d = h->scene.dispatch =
         dispatch_create(rig->world, rig->config, rig->models, rig->engines, rig->metrics);
-    h->placement =
-        placement_create(rig->world, rig->config, rig->models, d);
+    h->placement = placement_create(rig->world, rig->config, rig->models, d);
     h->gateway = gateway_create(&(struct gateway_in){ .world = rig->world,
                                                       .config = rig->config,
                                                       .models = rig->models,
@@ -155,13 +159,13 @@ static void open_house(struct house *h, uint64_t seed)
     router_add(h->router, gateway_ollama_routes(h->gateway));
     h->front = front_create(h->router, h->access, rig->metrics);
     listen_to(&h->on_model_dispatch, models_signal(rig->models), dispatch_on_model, d);
-    listen_to(&h->on_model_placement, models_signal(rig->models), placement_on_model,
-              h->placement);
+    listen_to(&h->on_model_placement, models_signal(rig->models), placement_on_model, h->placement);
     listen_to(&h->on_model_gateway, models_signal(rig->models), gateway_on_model, h->gateway);
     listen_to(&h->on_instance_dispatch, engines_signal(rig->engines), dispatch_on_instance, d);
     listen_to(&h->on_instance_placement, engines_signal(rig->engines), placement_on_instance,
               h->placement);
     listen_to(&h->on_demand, dispatch_demand_signal(d), placement_on_demand, h->placement);
+    watch_begin(&h->scene);
     build_server(h);
 }
 
@@ -169,6 +173,7 @@ static void close_house(struct house *h)
 {
     h->client = http_upstream_destroy(h->client);
     h->server = http_server_destroy(h->server);
+    watch_end(&h->scene);
     notify_remove(&h->on_model_dispatch);
     notify_remove(&h->on_model_placement);
     notify_remove(&h->on_model_gateway);
@@ -182,376 +187,150 @@ static void close_house(struct house *h)
     h->scene.dispatch = dispatch_destroy(h->scene.dispatch);
     h->access = access_destroy(h->access);
     rig_destroy(h->scene.rig);
-    for (unsigned i = 0; i < h->scene.asked; i++) {
-        buf_finish(&h->scene.asks[i].body);
-        free(h->scene.asks[i].request);
-    }
+    clients_finish(&h->scene);
 }
-
-/* ---- what a client makes of its answer */
-
-static void _printf_(2, 3) complain(const struct ask *a, const char *fmt, ...)
-{
-    va_list ap;
-
-    print_error("ask %u of %s (%s, lost %u, deaths %u%s%s%s): ", a->number, model_names[a->model],
-                a->stream ? "stream" : "whole", a->lost, a->deaths, a->broken ? ", broken" : "",
-                a->cut ? ", cut" : "", a->refused ? ", refused" : "");
-    va_start(ap, fmt);
-    vprint_error(fmt, ap);
-    va_end(ap);
-    print_error("\nstatus %d, %zu bytes: %.600s\n", a->status, a->body.len, buf_data(&a->body));
-    fail();
-}
-
-static bool ran_out_of_attempts(const struct ask *a)
-{
-    return a->lost + a->deaths >= MAX_ATTEMPTS;
-}
-
-/* The engine had written it all, and died before it was read. */
-static bool ended_on_its_way(const struct ask *a)
-{
-    return a->completed && a->deaths;
-}
-
-/* Does what the client is told fit what happened to it? */
-static void check_error(const struct ask *a, int status, const char *message)
-{
-    struct house *h = house_of(a->scene);
-    bool fits = false;
-
-    message = message ? message : "";
-    switch (status) {
-    case 404:
-        fits = h->deleted[a->model];
-        break;
-    case 408:
-        fits = world_now_ms(h->scene.rig->world) >= a->asked_ms + QUEUE_TIMEOUT_MS;
-        break;
-    case 429:
-        fits = a->lost == 0 && strstr(message, "wait");
-        break;
-    case 500:
-        fits = a->refused && strstr(message, "as scripted");
-        break;
-    case 502:
-        fits = a->broken || a->cut || ended_on_its_way(a) || ran_out_of_attempts(a);
-        break;
-    case 503:
-        fits = (h->unwanted[a->model] && strstr(message, "was stopped")) ||
-               strstr(message, "cannot run");
-        break;
-    case 504: /* what was lost has used up time */
-        fits = a->broken || a->lost > 0;
-        break;
-    }
-    if (!fits) {
-        complain(a, "the error does not fit: %d %s", status, message);
-    }
-}
-
-static int status_of_type(const json_t *error)
-{
-    static const struct {
-        const char *code;
-        int status;
-    } codes[] = {
-        { "model_not_found", 404 },   { "queue_timeout", 408 },     { "queue_full", 429 },
-        { "model_not_running", 503 }, { "deadline_exceeded", 504 }, { "bad_gateway", 502 },
-    };
-    const char *code = json_string_value(json_object_get(error, "code"));
-
-    for (size_t i = 0; code && i < ARRAY_SIZE(codes); i++) {
-        if (str_eq(codes[i].code, code)) {
-            return codes[i].status;
-        }
-    }
-    return 500; /* the engine's own object */
-}
-
-static void check_error_object(const struct ask *a, const json_t *body, int status)
-{
-    const json_t *error = json_object_get(body, "error");
-    const char *message = json_string_value(json_object_get(error, "message"));
-
-    if (!message || !json_string_value(json_object_get(error, "type"))) {
-        complain(a, "no error object");
-    }
-    check_error(a, status ? status : status_of_type(error), message);
-}
-
-/* The items of an event stream, as a strict client reads them. */
-struct reading {
-    unsigned words;
-    bool usage, error, done;
-};
-
-static void read_event(const struct ask *a, struct reading *r, const char *data)
-{
-    json_t *json = json_loads(data, 0, NULL);
-    const json_t *choice = json_array_get(json_object_get(json, "choices"), 0);
-    const char *content =
-        json_string_value(json_object_get(json_object_get(choice, "delta"), "content"));
-    char word[WORD_MAX];
-
-    if (!json || r->error) {
-        complain(a, "not an event: %.100s", data);
-    } else if (json_object_get(json, "error")) {
-        r->error = true;
-        check_error_object(a, json, 0);
-    } else if (json_object_get(json, "usage")) {
-        r->usage = true;
-    } else if (!content || r->usage || !str_eq(content, word_of(a, r->words++, word))) {
-        complain(a, "not the word that comes next: %.100s", data);
-    }
-    json_decref(json);
-}
-
-static void read_item(const struct ask *a, struct reading *r, const char *item)
-{
-    if (r->done) {
-        complain(a, "something after the end: %.100s", item);
-    } else if (*item == ':') {
-        assert_int_equal(r->words, 0);
-    } else if (strncmp(item, "data: ", 6) != 0 || strchr(item, '\n')) {
-        complain(a, "no item: %.100s", item);
-    } else if (str_eq(item, "data: [DONE]")) {
-        r->done = true;
-    } else {
-        read_event(a, r, item + 6);
-    }
-}
-
-static void check_stream(const struct ask *a)
-{
-    _cleanup_(freep) char *text = xstrndup(buf_data(&a->body), a->body.len);
-    struct reading r = { 0 };
-    char *item = text, *end;
-
-    for (; (end = strstr(item, "\n\n")); item = end + 2) {
-        *end = '\0';
-        read_item(a, &r, item);
-    }
-    if (*item || r.done == r.error) {
-        complain(a, "the stream ends in the middle: %s", item);
-    }
-    if (r.done && (r.words != a->tokens || a->completed == 0)) {
-        complain(a, "%u words of %u", r.words, a->tokens);
-    }
-    if (r.usage ? !a->wants_usage : a->wants_usage && r.done) {
-        complain(a, "the usage event");
-    }
-}
-
-static void check_whole(const struct ask *a)
-{
-    json_t *json = json_loads(buf_data(&a->body), 0, NULL);
-    const json_t *choice = json_array_get(json_object_get(json, "choices"), 0);
-    const char *content =
-        json_string_value(json_object_get(json_object_get(choice, "message"), "content"));
-    char word[WORD_MAX];
-
-    if (a->status != 200) {
-        check_error_object(a, json, a->status);
-        json_decref(json);
-        return;
-    }
-    for (unsigned i = 0; content && i < a->tokens; i++) {
-        if (!str_starts(content, word_of(a, i, word))) {
-            complain(a, "word %u", i);
-        }
-        content += strlen(word);
-    }
-    if (!content || *content || a->completed == 0) {
-        complain(a, "not the whole answer");
-    }
-    json_decref(json);
-}
-
-static void on_head(void *owner, const struct http_head *head)
-{
-    struct ask *a = owner;
-
-    assert_int_equal(a->status, 0);
-    a->status = head->status;
-    a->event_stream = span_starts(http_header_get(head, "content-type"), "text/event-stream");
-    if (a->event_stream ? !a->stream || a->status != 200 : a->stream && a->status == 200) {
-        complain(a, "an answer of the wrong kind");
-    }
-    if ((a->status == 429 || a->status == 408) && !http_header_get(head, "retry-after").p) {
-        complain(a, "no Retry-After");
-    }
-}
-
-static void on_body(void *owner, const char *p, size_t n)
-{
-    struct ask *a = owner;
-
-    assert_int_equal(buf_append(&a->body, p, n), 0);
-}
-
-static void on_end(void *owner)
-{
-    struct ask *a = owner;
-
-    a->call = NULL;
-    timer_stop(&a->whim);
-    assert_int_equal(a->state, ASK_OPEN);
-    a->state = ASK_ANSWERED;
-    if (a->event_stream) {
-        check_stream(a);
-    } else {
-        check_whole(a);
-    }
-}
-
-/* Only a whole answer that was begun may be cut. */
-static void on_fail(void *owner, const struct error *e)
-{
-    struct ask *a = owner;
-
-    a->call = NULL;
-    timer_stop(&a->whim);
-    assert_int_equal(a->state, ASK_OPEN);
-    a->state = ASK_CUT;
-    if (a->event_stream || a->status == 0 || !(a->cut || a->broken || ended_on_its_way(a))) {
-        complain(a, "cut: %s", e->text);
-    }
-}
-
-/* ---- what clients do */
-
-static void on_whim(void *arg)
-{
-    struct ask *a = arg;
-    struct scene *s = a->scene;
-
-    if (a->paused) {
-        a->paused = false;
-        http_call_resume(a->call);
-    } else if (one_in(s, 2)) {
-        a->paused = true;
-        http_call_pause(a->call);
-        timer_start(&a->whim, below(s, 20000));
-    } else {
-        http_call_cancel(TAKE_PTR(a->call));
-        a->state = ASK_LEFT;
-        a->left_ms = world_now_ms(s->rig->world);
-    }
-}
-
-static struct ask *make_ask(struct scene *s)
-{
-    struct ask *a = &s->asks[s->asked];
-    struct sim_engine *dying;
-
-    *a = (struct ask){ .scene = s,
-                       .number = s->asked++,
-                       .model = (size_t)below(s, MODELS),
-                       .stream = !one_in(s, 3),
-                       .chat = !one_in(s, 3),
-                       .tokens = 1 + (unsigned)below(s, 12),
-                       .word_bytes = one_in(s, 6) ? (unsigned)below(s, WORD_MAX - 1) : 0,
-                       .asked_ms = world_now_ms(s->rig->world) };
-    dying = rig_engine(s->rig, model_names[a->model]);
-    a->deaths = dying && !dying->listener;
-    a->wants_usage = a->stream && one_in(s, 2);
-    if (a->word_bytes) {
-        a->tokens *= 3;
-    }
-    buf_init(&a->body, 1 << 24);
-    timer_init(&a->whim, s->rig->world, "whim", on_whim, a);
-    return a;
-}
-
-static const char *usage_wish(const struct ask *a)
-{
-    return a->wants_usage                    ? ",\"stream_options\":{\"include_usage\":true}"
-           : a->stream && a->number % 3 == 0 ? ",\"stream_options\":{\"include_usage\":false}"
-           : a->stream && a->number % 3 == 1 ? ",\"stream_options\":{}"
-                                             : "";
-}
-
-static void ask_something(struct house *h)
-{
-    static const struct http_call_handler handler = { on_head, on_body, on_end, on_fail };
-    struct ask *a = make_ask(&h->scene);
-    struct span part;
-    struct http_call_request request = {
-        .method = "POST",
-        .path = a->chat ? "/v1/chat/completions" : "/v1/completions",
-        .headers = "Content-Type: application/json\r\n",
-        .body = &part,
-        .body_parts = 1,
-    };
-
-    a->request =
-        xasprintf("{\"number\":%u,\"model\":\"%s\",\"stream\":%s%s,\"messages\":[]}", a->number,
-                  model_names[a->model], a->stream ? "true" : "false", usage_wish(a));
-    part = span_of(a->request);
-    a->call = http_call_start(h->client, &request, &handler, a);
-    if (one_in(&h->scene, 3)) {
-        timer_start(&a->whim, one_in(&h->scene, 2) ? below(&h->scene, 30) : below(&h->scene, 6000));
-    }
-}
-
 /* ---- what befalls models and engines */
 
+static const char *random_stay(struct scene *s)
+{
+    static const char *const stays[] = {
+        "",
+        "\"keep_alive\":\"300ms\",",
+        "\"keep_alive\":\"700ms\",",
+        "\"keep_alive\":\"2s\",",
+        "\"keep_alive\":0,",
+        "\"ttl\":0,",
+        "\"ttl\":1,",
+    };
+
+    return stays[scene_below(s, ARRAY_SIZE(stays))];
+}
+
+/* Half of the new definitions change nothing for the engines. */
 static char *random_definition(struct house *h)
 {
-    return xasprintf("\"parameters\":{\"parallel\":%d,\"ctx_size\":%d},"
+    struct scene *s = &h->scene;
+
+    h->versions += scene_one_in(s, 2);
+    return xasprintf("\"parameters\":{\"parallel\":%d,\"ctx_size\":%d,\"weight\":%d},%s"
+                     "\"replicas\":%d,\"on_demand\":%s,\"pinned\":%s,"
                      "\"retry_policy\":{\"initial_delay\":0.5,\"max_delay\":2,\"max_attempts\":3},"
                      "\"health_check\":{\"interval\":1,\"timeout\":1,\"max_failures\":2}",
-                     SLOTS, 1024 + ++h->versions);
+                     SLOTS, 1024 + h->versions, 1 + h->versions % 3, random_stay(s),
+                     scene_one_in(s, 2) ? 1 : 1 + (int)scene_below(s, REPLICAS),
+                     scene_one_in(s, 8) ? "false" : "true", scene_one_in(s, 10) ? "true" : "false");
+}
+
+static char *definition_of(struct house *h, size_t i)
+{
+    char *some = random_definition(h);
+    char *members = xasprintf("%s,\"aliases\":[\"%s-alias\",\"%s-%llu\"]", some, model_names[i],
+                              model_names[i], (unsigned long long)scene_below(&h->scene, 3));
+
+    free(some);
+    return members;
 }
 
 static void add_model(struct house *h, size_t i)
 {
-    _cleanup_(freep) char *members = random_definition(h);
+    _cleanup_(freep) char *members = definition_of(h, i);
 
-    h->ids[i] = rig_add_model(h->scene.rig, model_names[i], members);
+    if (scene_one_in(&h->scene, 3)) {
+        rig_add_model(h->scene.rig, model_names[i], members);
+    } else {
+        rig_define_model(h->scene.rig, model_names[i], members);
+    }
+}
+
+static void want(struct house *h, size_t i, bool wanted)
+{
+    struct scene *s = &h->scene;
+
+    if (!wanted) {
+        watch_note_stop(s, i);
+    }
+    models_set_wanted(s->rig->models, s->subjects[i].id, wanted, WISH_USER, NULL, NULL);
+}
+
+static void update(struct house *h, size_t i)
+{
+    _cleanup_(freep) char *members = definition_of(h, i);
+
+    models_update(h->scene.rig->models, h->scene.subjects[i].id,
+                  rig_model_config(model_names[i], members), NULL, NULL);
+}
+
+static void restart(struct house *h, size_t i)
+{
+    watch_allow_starts(&h->scene, i, REPLICAS);
+    engines_restart(h->scene.rig->engines, h->scene.subjects[i].id);
+}
+
+static void remove_model(struct house *h, size_t i)
+{
+    int64_t id = h->scene.subjects[i].id;
+
+    h->any_deleted = true;
+    watch_note_removal(&h->scene, i);
+    models_remove(h->scene.rig->models, id, NULL, NULL);
 }
 
 static void change_model(struct house *h, size_t i)
 {
-    _cleanup_(freep) char *members = random_definition(h);
-    struct rig *rig = h->scene.rig;
+    struct scene *s = &h->scene;
 
-    if (!h->ids[i]) {
+    if (!s->subjects[i].id) {
         add_model(h, i);
         return;
     }
-    switch (below(&h->scene, 6)) {
+    switch (scene_below(s, 10)) {
     case 0:
-        h->unwanted[i] = true;
-        rig_want(rig, h->ids[i], false);
-        break;
     case 1:
-        rig_want(rig, h->ids[i], true);
+        want(h, i, false);
         break;
     case 2:
-        rig_update_model(rig, h->ids[i], model_names[i], members);
-        break;
     case 3:
-        engines_restart(rig->engines, h->ids[i]);
+        want(h, i, true);
         break;
     case 4:
-        engines_retry(rig->engines, h->ids[i]);
+    case 5:
+    case 6:
+        update(h, i);
+        break;
+    case 7:
+        restart(h, i);
+        break;
+    case 8:
+        engines_retry(s->rig->engines, s->subjects[i].id);
         break;
     default:
-        h->deleted[i] = h->any_deleted = true;
-        rig_remove_model(rig, h->ids[i]);
-        h->ids[i] = 0;
+        remove_model(h, i);
         break;
+    }
+}
+
+/* Several things at once, or nearly: what one of them began, the next one finds half done. */
+static void race(struct house *h, size_t i)
+{
+    struct scene *s = &h->scene;
+
+    for (uint64_t n = 2 + scene_below(s, RACE); n > 0; n--) {
+        if (scene_one_in(s, 2) && s->asked < ASKS_MAX) {
+            client_ask(s, h->client);
+        } else {
+            change_model(h, i);
+        }
+        sim_run_for(s->rig->world, scene_one_in(s, 2) ? 0 : scene_below(s, 12));
     }
 }
 
 static void hurt_engine(struct house *h, size_t i)
 {
-    struct sim_engine *engine = rig_engine(h->scene.rig, model_names[i]);
+    struct scene *s = &h->scene;
+    struct sim_engine *engine =
+        rig_replica(s->rig, model_names[i], (unsigned)scene_below(s, REPLICAS));
 
-    switch (engine ? below(&h->scene, 4) : 9) {
+    switch (engine ? scene_below(s, 6) : 9) {
     case 0:
         sim_process_exit(engine->process, 0, 9);
         break;
@@ -559,10 +338,25 @@ static void hurt_engine(struct house *h, size_t i)
         engine_die_slowly(engine);
         break;
     case 2:
+        engine_get_stuck(engine);
+        break;
     case 3:
+        engine_get_sick(engine, scene_below(s, 5000));
+        break;
+    case 4:
+    case 5:
         engine_close_idle(engine);
         break;
     }
+}
+
+static void change_strategy(struct scene *s)
+{
+    const char *name =
+        strchr(strategy_settings[scene_below(s, ARRAY_SIZE(strategy_settings))], '=');
+    struct error e = { 0 };
+
+    assert_int_equal(dispatch_set_strategy(s->dispatch, name + 1, &e), 0);
 }
 
 /* No more wait than may, but for those who lost their engine. */
@@ -576,24 +370,44 @@ static void check_lines(struct house *h)
         fresh[a->model] += a->state == ASK_OPEN && !a->paused && a->lost + a->deaths == 0;
     }
     for (size_t i = 0; i < MODELS && h->scene.latency_ms == 0; i++) {
-        assert_in_range(fresh[i], 0, QUEUE_MAX + SLOTS + 1);
+        assert_in_range(fresh[i], 0, QUEUE_MAX + REPLICAS * (SLOTS + 1));
     }
+}
+
+/* Long enough, now and then, to be unloaded. */
+static uint64_t random_pause(struct scene *s)
+{
+    return scene_one_in(s, 12)  ? scene_below(s, 8000)
+           : scene_one_in(s, 4) ? scene_below(s, 2000)
+                                : scene_below(s, 60);
 }
 
 static void step(struct house *h)
 {
     struct scene *s = &h->scene;
-    size_t i = (size_t)below(s, MODELS);
-    uint64_t dice = below(s, 14);
+    size_t i = (size_t)scene_below(s, MODELS);
 
-    if (dice == 0) {
+    switch (scene_below(s, 20)) {
+    case 0:
         change_model(h, i);
-    } else if (dice == 1) {
+        break;
+    case 1:
+        race(h, i);
+        break;
+    case 2:
+    case 3:
         hurt_engine(h, i);
-    } else if (s->asked < ASKS_MAX) {
-        ask_something(h);
+        break;
+    case 4:
+        change_strategy(s);
+        break;
+    default:
+        if (s->asked < ASKS_MAX) {
+            client_ask(s, h->client);
+        }
+        break;
     }
-    sim_run_for(s->rig->world, one_in(s, 4) ? below(s, 3000) : below(s, 60));
+    sim_run_for(s->rig->world, random_pause(s));
     check_lines(h);
     s->rig->trail[0] = '\0';
 }
@@ -614,7 +428,7 @@ static bool all_are_answered(void *arg)
 
 static void await_answers(struct scene *s)
 {
-    if (sim_run_until(s->rig->world, all_are_answered, s, 300 * 1000)) {
+    if (sim_run_until(s->rig->world, all_are_answered, s, 120 * 1000)) {
         return;
     }
     for (unsigned i = 0; i < s->asked; i++) {
@@ -656,21 +470,75 @@ static void check_metrics(struct house *h)
     }
 }
 
+/* The history has every request once, with what the counters say. */
+static void check_history(struct house *h)
+{
+    _cleanup_(freep) char *text = rig_metrics(h->scene.rig);
+    const struct history *history = gateway_history(h->gateway);
+    const struct request_record *r;
+    struct model_figures figures = { 0 };
+    uint64_t tokens = 0, errors = 0;
+    size_t n = 0;
+
+    for (; (r = history_at(history, n)); n++) {
+        assert_true(r->total_ms >= r->first_byte_ms && r->total_ms >= r->queue_ms);
+        assert_true(r->status < 400 || r->status == 499 || r->error[0]);
+        errors += r->status >= 500;
+        tokens += r->output_tokens;
+    }
+    assert_int_equal(n, (size_t)sum_of(text, "berth_http_requests_total{", "completions"));
+    for (size_t i = 0; i < MODELS && !h->any_deleted; i++) {
+        struct model_figures f = gateway_model_figures(h->gateway, model_names[i]);
+
+        figures.requests += f.requests;
+        figures.errors += f.errors;
+        figures.output_tokens += f.output_tokens;
+    }
+    if (!h->any_deleted) {
+        assert_int_equal(figures.requests, n);
+        assert_int_equal(figures.errors, errors);
+        assert_int_equal(figures.output_tokens, tokens);
+    }
+}
+
 static void check_quiet(struct house *h)
 {
     struct scene *s = &h->scene;
 
-    sim_run_for(s->rig->world, 25 * s->latency_ms + 10);
+    sim_run_for(s->rig->world, scene_delay(s));
     assert_int_equal(engines_working(s), 0);
     assert_int_equal(http_server_exchanges(h->server), 0);
     for (size_t i = 0; i < MODELS; i++) {
-        struct dispatch_load load = dispatch_model_load(s->dispatch, h->ids[i]);
+        struct dispatch_load load = dispatch_model_load(s->dispatch, s->subjects[i].id);
 
         assert_int_equal(load.in_flight, 0);
         assert_int_equal(load.waiting, 0);
         assert_int_equal(load.tokens, 0);
     }
     check_metrics(h);
+    check_history(h);
+}
+
+static double count_hung(struct house *h)
+{
+    _cleanup_(freep) char *text = rig_metrics(h->scene.rig);
+
+    return sum_of(text, "berth_instance_failures_total{", "hung");
+}
+
+/* Whose work has ended is not judged by its progress any more; who may not stay, goes (the watch
+ * sees to that). */
+static void check_idleness(struct house *h)
+{
+    double hung;
+
+    sim_run_for(h->scene.rig->world, 3000); /* what does not answer is found out */
+    hung = count_hung(h);
+    sim_run_for(h->scene.rig->world, 2 * STALL_MS);
+    h->scene.rig->trail[0] = '\0';
+    if (count_hung(h) > hung) {
+        fail_msg("an engine without work is called hung");
+    }
 }
 
 /* Nothing runs at the engines: they need not wait for anything when their models go. */
@@ -679,10 +547,10 @@ static void check_nobody_waits_to_go(struct house *h)
     struct rig *rig = h->scene.rig;
 
     for (size_t i = 0; i < MODELS; i++) {
-        if (h->ids[i] && one_in(&h->scene, 2)) {
-            rig_want(rig, h->ids[i], false);
-        } else if (h->ids[i]) {
-            rig_remove_model(rig, h->ids[i]);
+        if (h->scene.subjects[i].id && scene_one_in(&h->scene, 2)) {
+            want(h, i, false);
+        } else if (h->scene.subjects[i].id) {
+            remove_model(h, i);
         }
     }
     sim_run_for(rig->world, 10 * 1000); /* a tenth of the drain timeout */
@@ -701,7 +569,7 @@ static void run_history(uint64_t seed)
     struct scene *s = &h->scene;
 
     open_house(h, seed);
-    s->latency_ms = one_in(s, 2) ? 0 : 1 + below(s, 30);
+    s->latency_ms = scene_one_in(s, 2) ? 0 : 1 + scene_below(s, 30);
     sim_set_latency(s->rig->world, s->latency_ms);
     for (size_t i = 0; i < MODELS; i++) {
         add_model(h, i);
@@ -712,6 +580,7 @@ static void run_history(uint64_t seed)
     s->kind = true;
     await_answers(s);
     check_quiet(h);
+    check_idleness(h);
     check_nobody_waits_to_go(h);
     close_house(h);
     free(h);

@@ -331,6 +331,21 @@ static void test_error_shapes(void **state)
     json = json_loads(buf_data(&b), 0, NULL);
     assert_string_equal(str(json, "detail"), "too much");
     json_decref(json);
+    buf_clear(&b);
+    front_error_body(SPAN("/v1/messages"), 431, "too much", &b);
+    json = json_loads(buf_data(&b), 0, NULL);
+    assert_string_equal(str(json, "type"), "error");
+    json_decref(json);
+    buf_clear(&b);
+    front_error_body(SPAN("/api/chat"), 431, "too much", &b);
+    json = json_loads(buf_data(&b), 0, NULL);
+    assert_string_equal(str(json, "error"), "too much");
+    json_decref(json);
+    buf_clear(&b);
+    front_error_body(SPAN("/api/chatter"), 431, "too much", &b);
+    json = json_loads(buf_data(&b), 0, NULL);
+    assert_string_equal(str(json, "detail"), "too much");
+    json_decref(json);
     buf_finish(&b);
 }
 

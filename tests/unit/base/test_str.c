@@ -37,6 +37,12 @@ static void durations_and_sizes(void **state)
     assert_int_equal(v, 250);
     assert_int_equal(str_to_duration_ms("2", &v), 0);
     assert_int_equal(v, 2000);
+    assert_int_equal(str_to_duration_ms("2h45m1.5s", &v), 0);
+    assert_int_equal(v, 9901500);
+    assert_int_equal(str_to_duration_ms("2h45", &v), -EINVAL);
+    assert_int_equal(str_to_duration_ms("", &v), -EINVAL);
+    assert_int_equal(str_to_duration_ms("1s2", &v), -EINVAL);
+    assert_int_equal(str_to_duration_ms("1.2.3s", &v), -EINVAL);
     assert_int_equal(str_to_duration_ms("-1s", &v), -EINVAL);
     assert_int_equal(str_to_duration_ms("s", &v), -EINVAL);
     assert_int_equal(str_to_duration_ms("5 s", &v), -EINVAL);

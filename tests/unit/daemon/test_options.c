@@ -135,7 +135,13 @@ static void the_command_line_wins_over_file_and_environment(void **state)
 static void models_that_are_wrong_are_refused_with_their_line(void **state)
 {
     load_badly(*state, "models:\n" MODEL("a", "m.gguf", "") MODEL("a", "n.gguf", ""),
-               "berth.yaml:8", "'a' is defined twice");
+               "berth.yaml:8", "the name 'a' is given twice");
+    load_badly(*state,
+               "models:\n" MODEL("a", "m.gguf", "    aliases: [x]\n")
+                   MODEL("b", "n.gguf", "    aliases: [y, x]\n"),
+               "berth.yaml:9", "the name 'x' is given twice");
+    load_badly(*state, "models:\n" MODEL("a", "m.gguf", "    parameters: {ctx_size: -5}\n"),
+               "berth.yaml:2", "ctx_size");
     load_badly(*state, "\nmodels:\n  - id: a\n    name: x\n", "berth.yaml:3", "model 1: ");
     load_badly(*state,
                "models:\n" MODEL("a", "m.gguf", "") MODEL("b", "m", "    gpu_devices: all\n"),
@@ -169,6 +175,37 @@ static void relative_model_paths_count_from_the_file(void **state)
     }
     free(models);
     config_free(config);
+}
+
+/* A URL or a hub's name is no path, unless a file of that name lies beside the configuration. */
+static void what_need_not_be_a_file_stays_as_it_is(void **state)
+{
+#define OTHER(id, kind, path)                                                                      \
+    "  - {id: " id ", name: x, model_path: \"" path "\", " kind ", priority: 5, "                  \
+    "resource_requirements: {gpu_memory: 1}}\n"
+#define COMMAND "framework: command, parameters: {command: \"x ${PORT}\"}"
+    static const char *const wanted[] = { "https://api.example.com/v1", "org/model" };
+    struct place *p = *state;
+    struct model_config **models = NULL;
+    struct config *config;
+    struct error e = { 0 };
+    size_t count = 0;
+
+    write_file(p, "models:\n" OTHER("a", "framework: openai", "https://api.example.com/v1")
+                      OTHER("b", COMMAND, "org/model") OTHER("c", COMMAND, "berth.yaml"));
+    config = load_well(p->file, NULL);
+    assert_int_equal(options_models(config, &models, &count, &e), 0);
+    assert_int_equal(count, 3);
+    assert_string_equal(models[0]->model_path, wanted[0]);
+    assert_string_equal(models[1]->model_path, wanted[1]);
+    assert_string_equal(models[2]->model_path, p->file);
+    for (size_t i = 0; i < count; i++) {
+        model_config_free(models[i]);
+    }
+    free(models);
+    config_free(config);
+#undef COMMAND
+#undef OTHER
 }
 
 static void a_typing_error_is_refused_with_its_line(void **state)
@@ -311,6 +348,7 @@ int main(void)
         TEST(the_command_line_wins_over_file_and_environment),
         TEST(models_that_are_wrong_are_refused_with_their_line),
         TEST(relative_model_paths_count_from_the_file),
+        TEST(what_need_not_be_a_file_stays_as_it_is),
         TEST(a_typing_error_is_refused_with_its_line),
         TEST(the_data_directory_is_absolute),
         TEST(origins_that_are_none_are_refused),

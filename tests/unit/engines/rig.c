@@ -571,15 +571,19 @@ struct model_config *rig_model_config(const char *public_id, const char *members
     return config;
 }
 
-int64_t rig_add_model(struct rig *rig, const char *public_id, const char *members)
+int64_t rig_define_model(struct rig *rig, const char *public_id, const char *members)
 {
-    int64_t id;
-
     rig->last_result = 1;
     models_add(rig->models, rig_model_config(public_id, members), MODEL_FROM_API, on_model_done,
                rig);
     await_model_done(rig);
-    id = rig->last_id;
+    return rig->last_id;
+}
+
+int64_t rig_add_model(struct rig *rig, const char *public_id, const char *members)
+{
+    int64_t id = rig_define_model(rig, public_id, members);
+
     rig_want(rig, id, true);
     return id;
 }

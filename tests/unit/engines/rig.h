@@ -36,6 +36,10 @@ struct sim_engine {
     struct timer load, end;
     struct list conns;
     bool loaded, hung;
+    bool stuck;         /* for a service: it works, and gets nowhere … */
+    uint64_t stuck_ms;  /* … since then */
+    uint64_t sick_ms;   /* for a service: until then it fails whatever it is asked */
+    uint64_t worked_ms; /* for a service: it has ended a request then */
     bool asleep;        /* says so, and must not be asked for its progress */
     uint64_t progress;  /* the number that it tells */
     int status;         /* of its answers when loaded; 0: 200 */
@@ -96,7 +100,9 @@ void rig_crash(struct rig *rig);
 void rig_recover(struct rig *rig);
 
 /* members: JSON members of ModelConfig that replace the usual ones ("\"retry_policy\":{…}"), or
- * NULL. Returns the model's id; wanted at once. */
+ * NULL. Returns the model's id; wanted when its definition says so. */
+int64_t rig_define_model(struct rig *rig, const char *public_id, const char *members);
+/* The same; wanted at once. */
 int64_t rig_add_model(struct rig *rig, const char *public_id, const char *members);
 struct model_config *rig_model_config(const char *public_id, const char *members);
 void rig_want(struct rig *rig, int64_t id, bool wanted);

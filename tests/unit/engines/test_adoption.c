@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * kill -9 of berth in the real world (seed 003, bug 13). This program is everything: the test, the small berth that is
- * killed (mode "berth"), its exec-engine, and the engine (started with llama-server's command
- * line), which listens on its unix socket and answers 200. The berth tells every change of state as
- * a line on a pipe; the test only ever waits for such lines.
+ * kill -9 of berth in the real world (seed 003, bug 13). This program is everything: the test, the
+ * small berth that is killed (mode "berth"), its exec-engine, and the engine (started with
+ * llama-server's command line), which listens on its unix socket and answers 200. The berth tells
+ * every change of state as a line on a pipe; the test only ever waits for such lines.
  */
 #include "unit.h"
 

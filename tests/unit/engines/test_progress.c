@@ -66,6 +66,17 @@ static void test_no_progress_is_hung_although_it_answers(void **state)
     free(metrics);
 }
 
+static void test_hung_says_nothing_of_probes_that_were_not_made(void **state)
+{
+    int64_t id = add_ready("\"health_check\":{\"enabled\":false}");
+
+    pass(10);
+    engines_note_work(rig->engines, uuid, 1, true);
+    rig_await(rig, id, INSTANCE_STARTING, 41 * 1000);
+    assert_string_equal(engines_of_model(rig->engines, id)->last_error,
+                        "hung: it worked on 1 request and made no progress for 40 s");
+}
+
 static void test_idle_is_not_hung(void **state)
 {
     add_ready(NULL);
@@ -354,6 +365,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LIFE(test_no_progress_is_hung_although_it_answers),
+        LIFE(test_hung_says_nothing_of_probes_that_were_not_made),
         LIFE(test_idle_is_not_hung),
         LIFE(test_bytes_are_progress),
         LIFE(test_its_number_is_progress),

@@ -271,6 +271,26 @@ static void test_surplus_leaves_after_a_crash(void **state)
     assert_int_equal(rig_count_rows(rig), 2);
 }
 
+/* The configuration file is read after the engines were adopted: nothing is known of them yet. */
+static void test_adopted_ones_are_replaced_one_at_a_time_too(void **state)
+{
+    int64_t id = add_three();
+    struct watch w = { id, 3 };
+    struct listener listener = { .fn = on_change, .owner = &w };
+
+    rig_crash(rig);
+    rig_recover(rig);
+    update(id, "\"replicas\":3,\"parameters\":{\"threads\":2}");
+    rig_await(rig, id, INSTANCE_READY, 1000);
+    assert_int_equal(rig_count_alive(rig, "m"), 3);
+    rig_await_all(rig, id, INSTANCE_READY, 3, 1000);
+    notify_add(engines_signal(rig->engines), &listener);
+    sim_run_for(rig->world, 10 * 1000);
+    notify_remove(&listener);
+    assert_int_equal(w.fewest, 2);
+    assert_int_equal(rig->starts, 6);
+}
+
 struct sql_change {
     struct store_op op;
     const char *text;
@@ -315,6 +335,7 @@ int main(void)
         LIFE(test_start_asks_all_that_failed),
         LIFE(test_best_is_told),
         LIFE(test_all_are_adopted),
+        LIFE(test_adopted_ones_are_replaced_one_at_a_time_too),
         LIFE(test_surplus_leaves_after_a_crash),
         LIFE(test_of_two_rows_of_one_replica_one_stays),
     };

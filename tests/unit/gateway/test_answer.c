@@ -24,7 +24,8 @@ static json_t *parse(const char *text)
 
 static const char *text_at(const json_t *json, const char *a, const char *b)
 {
-    const json_t *inner = b ? json_object_get(json_object_get(json, a), b) : json_object_get(json, a);
+    const json_t *inner =
+        b ? json_object_get(json_object_get(json, a), b) : json_object_get(json, a);
 
     return json_string_value(inner) ? json_string_value(inner) : "(none)";
 }
@@ -46,12 +47,18 @@ static void anthropic_has_a_type_for_each_status(void **state)
         int status;
         const char *type;
     } cases[] = {
-        { 400, "invalid_request_error" }, { 401, "authentication_error" },
-        { 403, "permission_error" },      { 404, "not_found_error" },
-        { 405, "invalid_request_error" }, { 413, "request_too_large" },
-        { 429, "rate_limit_error" },      { 500, "api_error" },
-        { 502, "api_error" },             { 503, "overloaded_error" },
-        { 529, "overloaded_error" },      { 504, "timeout_error" },
+        { 400, "invalid_request_error" },
+        { 401, "authentication_error" },
+        { 403, "permission_error" },
+        { 404, "not_found_error" },
+        { 405, "invalid_request_error" },
+        { 413, "request_too_large" },
+        { 429, "rate_limit_error" },
+        { 500, "api_error" },
+        { 502, "api_error" },
+        { 503, "overloaded_error" },
+        { 529, "overloaded_error" },
+        { 504, "timeout_error" },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

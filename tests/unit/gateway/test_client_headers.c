@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What is read of a client's headers, and what goes on to the engine: what is allowed, nothing else.
+/* What is read of a client's headers, and what goes on to the engine: what is allowed, nothing
+ * else.
  */
 #include "unit.h"
 
@@ -123,26 +124,26 @@ static void forwards_what_is_allowed(void **state)
                     "");
     check_forwarded("TraceParent: " PARENT "\r\ntracestate: a=1,b=2\r\nAuthorization: secret\r\n",
                     "traceparent: " PARENT "\r\ntracestate: a=1,b=2\r\n");
-    check_forwarded("x-api-key: secret\r\nAnthropic-Version: 2023-06-01\r\n"
-                    "anthropic-beta: one\r\nanthropic-beta: two\r\n",
-                    "anthropic-version: 2023-06-01\r\nanthropic-beta: one\r\nanthropic-beta: two\r\n");
+    check_forwarded(
+        "x-api-key: secret\r\nAnthropic-Version: 2023-06-01\r\n"
+        "anthropic-beta: one\r\nanthropic-beta: two\r\n",
+        "anthropic-version: 2023-06-01\r\nanthropic-beta: one\r\nanthropic-beta: two\r\n");
 }
 
 static void a_broken_trace_stays_here(void **state)
 {
     check_forwarded("traceparent: nonsense\r\ntracestate: a=1\r\n", "");
     check_forwarded("tracestate: a=1\r\n", "");
-    check_forwarded("traceparent: " PARENT "\r\ntraceparent: " PARENT "\r\ntracestate: a=1\r\n", "");
+    check_forwarded("traceparent: " PARENT "\r\ntraceparent: " PARENT "\r\ntracestate: a=1\r\n",
+                    "");
     assert_string_equal(read_ok("traceparent: " PARENT "\r\n").trace_id, TRACE);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(knows_a_traceparent),
-        cmocka_unit_test(reads_durations),
-        cmocka_unit_test(refuses_what_is_no_duration),
-        cmocka_unit_test(forwards_what_is_allowed),
+        cmocka_unit_test(knows_a_traceparent),         cmocka_unit_test(reads_durations),
+        cmocka_unit_test(refuses_what_is_no_duration), cmocka_unit_test(forwards_what_is_allowed),
         cmocka_unit_test(a_broken_trace_stays_here),
     };
 

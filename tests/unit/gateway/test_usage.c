@@ -112,10 +112,8 @@ static void is_found_in_every_shape(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(is_found_in_one_piece),
-        cmocka_unit_test(is_found_in_any_two_pieces),
-        cmocka_unit_test(is_found_byte_by_byte),
-        cmocka_unit_test(null_and_text_do_not_count),
+        cmocka_unit_test(is_found_in_one_piece),   cmocka_unit_test(is_found_in_any_two_pieces),
+        cmocka_unit_test(is_found_byte_by_byte),   cmocka_unit_test(null_and_text_do_not_count),
         cmocka_unit_test(is_found_in_every_shape),
     };
 

@@ -297,6 +297,29 @@ static void test_keep_alive(void **state)
     }
 }
 
+/* A remote endpoint takes nothing of this machine: it need not say how much. */
+static void test_remote_needs_no_memory(void **state)
+{
+    struct validation v = validation_init();
+    json_t *json = variant("framework", "\"openai\""), *written;
+    struct model_config *c, *again;
+
+    json_object_del(json, "resource_requirements");
+    c = model_config_parse(json, &v);
+    assert_non_null(c);
+    assert_true(validation_ok(&v));
+    assert_int_equal(c->gpu_memory_mb, 0);
+    written = model_config_to_json(c);
+    again = model_config_parse(written, &v);
+    assert_non_null(again);
+    assert_true(validation_ok(&v));
+    model_config_free(c);
+    model_config_free(again);
+    json_decref(json);
+    json_decref(written);
+    validation_finish(&v);
+}
+
 static void test_odd_bodies(void **state)
 {
     static const char *const bodies[] = { "[]", "\"x\"", "7", "null", "{}" };
@@ -335,7 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),   cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_schema),     cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_odd_bodies), cmocka_unit_test(test_keep_alive), cmocka_unit_test(test_broken_text_is_told),
+        cmocka_unit_test(test_odd_bodies), cmocka_unit_test(test_keep_alive), cmocka_unit_test(test_remote_needs_no_memory), cmocka_unit_test(test_broken_text_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,10 +56,10 @@ uint64_t dispatch_last_used_ms(const struct dispatch *d, int64_t id)
     return fakes[id - 1].last_used_ms;
 }
 
-static void tell_instance(int64_t id)
+static void tell_instance(int64_t id, enum instance_state from)
 {
     struct instance in = { .model_id = id, .state = INSTANCE_READY };
-    struct instance_change c = { .instance = &in, .to = INSTANCE_READY };
+    struct instance_change c = { .instance = &in, .from = from, .to = INSTANCE_READY };
 
     placement_on_instance(placement, &c);
 }
@@ -80,7 +80,7 @@ static void on_committed(void *arg)
         f->unloads += !w->wanted && w->by == WISH_IDLE;
         placement_on_model(placement, &c);
         if (w->wanted) {
-            tell_instance(w->id);
+            tell_instance(w->id, INSTANCE_STARTING);
         } else if (f->in_flight + f->waiting > 0) {
             placement_on_demand(placement, &(struct demand){ w->id, f->waiting });
         }
@@ -168,6 +168,7 @@ static void test_demand_loads_and_idleness_unloads(void **state)
     use(1);
     sim_run_for(world, 59 * 1000);
     assert_true(model(1)->model.wanted); /* its time began anew */
+    tell_instance(1, INSTANCE_READY);    /* it tells another number of slots: that is no request */
     sim_run_for(world, 2000);
     assert_false(model(1)->model.wanted);
     assert_int_equal(model(1)->unloads, 1);
