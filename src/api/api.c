@@ -39,6 +39,8 @@ struct api *api_create(const struct api_in *in)
         (struct route_table){ "operations", SHAPE_DETAIL, ops_routes, ops_route_count, api };
     api->tables[3] =
         (struct route_table){ "proxy", SHAPE_DETAIL, proxy_routes, proxy_route_count, api };
+    api->tables[4] =
+        (struct route_table){ "system", SHAPE_DETAIL, system_routes, system_route_count, api };
     api->made_ms = world_now_ms(in->world);
     timer_init(&api->keep_alive, in->world, "events keep-alive", on_keep_alive, api);
     timer_start(&api->keep_alive, KEEP_ALIVE_MS);

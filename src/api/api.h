@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The management doors: one route table a door (models, proxy, events, operations), each a
+ * The management doors: one route table a door (models, proxy, system, events, operations), each a
  * translation of paths, field names, status words and error shapes onto the rooms below. No door
  * keeps state; a handler that waits for a commit holds the exchange and the model's id, never a
  * pointer to another room's object.
@@ -15,6 +15,7 @@
 #include "engines/engines.h"
 #include "events/events.h"
 #include "gateway/gateway.h"
+#include "gpu/gpu.h"
 #include "http/router.h"
 #include "metrics/metrics.h"
 #include "models/models.h"
@@ -33,6 +34,7 @@ struct api_in {
     struct dispatch *dispatch;
     struct placement *placement;
     struct gateway *gateway;
+    struct gpu *gpu;
     struct metrics *metrics;
     const struct router *router; /* of all doors: what /openapi.json is made of */
     const char *data_dir; /* absolute path, so that socket and log paths can be shown whole */

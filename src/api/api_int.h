@@ -9,7 +9,7 @@
 #include "api/api.h"
 #include "base/list.h"
 
-enum { API_TABLES = 4 };
+enum { API_TABLES = 5 };
 
 struct api {
     struct api_in in;
@@ -23,8 +23,10 @@ struct api {
     struct timer keep_alive;
 };
 
-extern const struct route models_routes[], proxy_routes[], ops_routes[], events_routes[];
-extern const size_t models_route_count, proxy_route_count, ops_route_count, events_route_count;
+extern const struct route models_routes[], proxy_routes[], ops_routes[], events_routes[],
+    system_routes[];
+extern const size_t models_route_count, proxy_route_count, ops_route_count, events_route_count,
+    system_route_count;
 
 /* A named JSON schema of the doors; the text is JSON in which ' stands for ". */
 struct schema {

@@ -43,12 +43,17 @@ json_t *uptime_json(struct api *api, const struct instance *inst)
 
 static json_t *health_result(const struct instance *inst)
 {
+    bool healthy;
+
     if (!inst) {
         return json_null();
     }
-    return json_pack("{s:b, s:s, s:o, s:o}", "is_healthy", inst->state == INSTANCE_READY, "state",
-                     instance_state_name(inst->state), "message", json_text(inst->last_error),
-                     "last_check", json_time(inst->last_probe_wall_ms));
+    /* What once went wrong says nothing of one that is well. */
+    healthy = inst->state == INSTANCE_READY;
+    return json_pack("{s:b, s:s, s:o, s:o}", "is_healthy", healthy, "state",
+                     instance_state_name(inst->state), "message",
+                     json_text(healthy ? NULL : inst->last_error), "last_check",
+                     json_time(inst->last_probe_wall_ms));
 }
 
 void handle_model_health(void *owner, struct http_exchange *x, const struct route_params *params)

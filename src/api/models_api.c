@@ -245,6 +245,26 @@ static void handle_update(void *owner, struct http_exchange *x, const struct rou
     }
 }
 
+/* ["body", "health_check", "interval"] as "health_check.interval"; owned by the caller. */
+static char *join_place(const json_t *loc)
+{
+    struct buf b = BUF_INIT(4096);
+
+    for (size_t i = 1; i < json_array_size(loc); i++) {
+        const json_t *step = json_array_get(loc, i);
+
+        if (json_is_integer(step)) {
+            buf_printf(&b, "[%lld]", (long long)json_integer_value(step));
+        } else {
+            buf_printf(&b, "%s%s", i > 1 ? "." : "", json_string_value(step));
+        }
+    }
+    if (b.len == 0) {
+        buf_puts(&b, "body");
+    }
+    return buf_take(&b, NULL);
+}
+
 static void handle_validate(void *owner, struct http_exchange *x, const struct route_params *params)
 {
     struct api *api = owner;
@@ -265,9 +285,9 @@ static void handle_validate(void *owner, struct http_exchange *x, const struct r
     errors = json_deep_copy(v.errors);
     json_array_foreach(v.schema_errors, i, item)
     {
-        const char *where = json_string_value(json_array_get(json_object_get(item, "loc"), 1));
-        _cleanup_(freep) char *text = xasprintf("%s: %s", where ? where : "body",
-                                                json_string_value(json_object_get(item, "msg")));
+        _cleanup_(freep) char *where = join_place(json_object_get(item, "loc"));
+        _cleanup_(freep) char *text =
+            xasprintf("%s: %s", where, json_string_value(json_object_get(item, "msg")));
 
         json_array_append_new(errors, json_string(text));
     }
@@ -283,20 +303,19 @@ static void handle_validate(void *owner, struct http_exchange *x, const struct r
 static bool running_settled(struct wait *w)
 {
     const struct model *model = models_get(w->api->in.models, w->model_id);
-    const struct instance *inst = engines_of_model(w->api->in.engines, w->model_id);
+    struct error e = { 0 };
+    int r = engines_settled(w->api->in.engines, w->model_id, &e);
 
     if (!model) {
         respond_detail(w->x, 404, "model '%s' was deleted meanwhile", w->public_id);
     } else if (!model->wanted) {
         respond_detail(w->x, 500, "model '%s' was stopped meanwhile", w->public_id);
-    } else if (inst && inst->state == INSTANCE_FAILED) {
-        respond_detail(w->x, 500, "%s", inst->last_error ? inst->last_error : "the engine failed");
-    } else if (inst && inst->state == INSTANCE_READY && inst->model_epoch == model->epoch) {
+    } else if (r < 0) {
+        respond_detail(w->x, 500, "%s", e.text);
+    } else if (r > 0) {
         respond_done(w->x, 200, "running", w->public_id);
-    } else {
-        return false;
     }
-    return true;
+    return !model || !model->wanted || r != 0;
 }
 
 static bool stopped_settled(struct wait *w)

@@ -119,6 +119,27 @@ const struct schema api_schemas[] = {
       "{'type':'object','required':['status','total_models','total_targets','active_targets','inactive_targets','timestamp','message'],"
       "'properties':{'status':{'type':'string','enum':['healthy','degraded','unhealthy']},'total_models':" INT ",'total_targets':" INT ","
       "'active_targets':" INT ",'inactive_targets':" INT ",'timestamp':" TIME ",'message':" STR "}}" },
+    { "GPUInfo",
+      "{'type':'object','required':['device_id','name','vendor','memory_total','memory_used','memory_free','utilization','temperature',"
+      "'power_usage','driver_version'],'properties':{'device_id':" INT ",'name':" STR ","
+      "'vendor':{'type':'string','enum':['nvidia','amd','intel','unknown']},'memory_total':{'type':'integer','description':'All memory is in MiB.'},"
+      "'memory_used':" INT ",'memory_free':" INT ",'utilization':{'type':'number','minimum':0,'maximum':100},'temperature':" NUM ",'power_usage':" NUM ","
+      "'driver_version':" STR_NULL ",'id':" STR ",'uuid':" STR_NULL ",'pci':" STR_NULL ",'cpu':" BOOL ",'mig':" BOOL ","
+      "'status':{'type':'string','enum':['ok','unresponsive']},'memory_foreign':{'type':'integer','description':'Of the used: held by nobody of ours.'},"
+      "'power_limit':" NUM ",'clock':" NUM ",'memory_clock':" NUM ",'not_told':{'type':'array','items':" STR ","
+      "'description':'Figures that the device does not tell; they are 0.'},'timestamp':" TIME ",'processes':{'type':'array','items':"
+      "{'type':'object','required':['pid','memory','ours'],'properties':{'pid':" INT ",'memory':" INT_NULL ",'ours':" BOOL "}}}}}" },
+    { "GPUInfoList", "{'type':'array','items':{'$ref':'#/components/schemas/GPUInfo'}}" },
+    { "SystemOverview",
+      "{'type':'object','required':['total_models','running_models','total_gpus','available_gpus','total_gpu_memory','used_gpu_memory',"
+      "'system_uptime','last_updated'],'properties':{'total_models':" INT ",'running_models':" INT ",'total_gpus':" INT ","
+      "'available_gpus':{'type':'integer','description':'Those that are less than 80 % busy.'},'total_gpu_memory':" INT ","
+      "'used_gpu_memory':" INT ",'system_uptime':" INT ",'last_updated':" TIME "}}" },
+    { "SystemResourceMetrics",
+      "{'type':'object','required':['timestamp','cpu_usage','memory_usage','memory_total','memory_used','disk_usage','disk_total','disk_used',"
+      "'network_sent','network_recv','load_average'],'properties':{'timestamp':" TIME ",'cpu_usage':" NUM ",'memory_usage':" NUM ","
+      "'memory_total':" INT ",'memory_used':" INT ",'disk_usage':" NUM ",'disk_total':" NUM ",'disk_used':" NUM ",'network_sent':" INT ","
+      "'network_recv':" INT ",'load_average':{'type':'array','minItems':3,'maxItems':3,'items':" NUM "}}}" },
     { "Event",
       "{'type':'object','required':['id','at','kind','subject','data'],'properties':{'id':" INT ",'at':" TIME ",'kind':" STR ","
       "'subject':" STR ",'data':" OBJECT "}}" },

@@ -206,8 +206,9 @@ static void worker_destroy_sim(struct worker *base)
     free(k);
 }
 
+/* Nothing hangs here: abandoning is ending. */
 static const struct worker_ops sim_worker_ops = { worker_create_sim, worker_destroy_sim,
-                                                  worker_submit_sim };
+                                                  worker_destroy_sim, worker_submit_sim };
 
 /* Processes */
 

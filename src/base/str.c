@@ -112,6 +112,33 @@ static size_t utf8_sequence(const unsigned char *p, size_t n)
     return len;
 }
 
+size_t str_distance(const char *a, const char *b)
+{
+    enum { LONGEST = 127 };
+    const size_t n = strlen(a), m = strlen(b);
+    size_t row[LONGEST + 1];
+
+    if (n > LONGEST || m > LONGEST) {
+        return SIZE_MAX;
+    }
+    for (size_t j = 0; j <= m; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            const size_t above = row[j];
+            const size_t change = diagonal + (a[i - 1] != b[j - 1]);
+
+            row[j] = MIN_OF(change, MIN_OF(above, row[j - 1]) + 1);
+            diagonal = above;
+        }
+    }
+    return row[m];
+}
+
 bool is_valid_utf8(const char *p, size_t n)
 {
     for (size_t i = 0, len; i < n; i += len) {
@@ -218,12 +245,12 @@ static bool cut_duration(const char **s, char out[32])
     return true;
 }
 
+enum { DURATION_MAX_MS = 9000000000000000 }; /* of a part, and of the sum */
+
 int str_to_duration_ms(const char *s, uint64_t *ret)
 {
-    static const struct unit units[] = {
-        { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600 * 1e3 }, { "d", 86400 * 1e3 },
-        { "", 1000 }
-    };
+    static const struct unit units[] = { { "ms", 1 },         { "s", 1000 },        { "m", 60000 },
+                                         { "h", 3600 * 1e3 }, { "d", 86400 * 1e3 }, { "", 1000 } };
     uint64_t sum = 0, ms;
     const char *rest = s;
     char part[32];
@@ -241,6 +268,9 @@ int str_to_duration_ms(const char *s, uint64_t *ret)
             return r;
         }
         sum += ms;
+        if (sum > DURATION_MAX_MS) {
+            return -ERANGE;
+        }
     } while (*rest);
     *ret = sum;
     return 0;

@@ -41,6 +41,9 @@ static inline bool str_eq(const char *a, const char *b)
 bool str_eq_opt(const char *a, const char *b);
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
+/* How many letters must be put in, taken out or changed to make b of a; SIZE_MAX for words too long
+ * to be anybody's typing (over 127 bytes). */
+size_t str_distance(const char *a, const char *b);
 bool is_valid_utf8(const char *p, size_t n);
 
 /* Whole text must be a decimal number without sign, blanks or leading '+'. -EINVAL, -ERANGE. */

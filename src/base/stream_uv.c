@@ -295,8 +295,10 @@ static void close_flushed(struct stream *s, uint64_t limit_ms)
 
 void uv_streams_abandon(struct uv_world *w)
 {
-    while (!list_empty(&w->lingering)) {
-        close_conn(&list_first(&w->lingering, struct uv_conn, lingering_node)->base);
+    struct uv_conn *c;
+
+    while ((c = list_first(&w->lingering, struct uv_conn, lingering_node))) {
+        close_conn(&c->base);
     }
 }
 

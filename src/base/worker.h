@@ -17,6 +17,9 @@ struct job {
     void (*run)(
         struct job *job); /* on the worker's thread; may be NULL when the worker has run_batch */
     void (*done)(struct job *job); /* afterwards on the loop; owns the job's memory again */
+    /* Instead of done, on whatever thread, when the worker was abandoned meanwhile; may be NULL.
+     * Owns the job's memory, and nothing else of the house may be there any more. */
+    void (*lost)(struct job *job);
 };
 
 struct worker_options {
@@ -35,6 +38,9 @@ struct worker;
 struct worker *worker_create(struct world *w, const struct worker_options *options);
 /* Waits for the jobs that stand, runs their done, ends the threads. Accepts NULL, returns NULL. */
 struct worker *worker_destroy(struct worker *worker);
+/* The same without waiting, for jobs that may hang: runs done of those that have ended; what has
+ * not is left to the thread, which ends by itself. Returns NULL. */
+struct worker *worker_abandon(struct worker *worker);
 /* -EAGAIN when max_queued jobs stand already (nothing happened). */
 int worker_submit(struct worker *worker, struct job *job) _must_check_;
 size_t worker_queued(const struct worker *worker);

@@ -15,6 +15,7 @@ struct uv_worker {
     struct list queue;
     size_t waiting; /* in queue */
     bool quit;
+    bool abandoned; /* the world may be gone: jobs are lost, the last thread frees all this */
     unsigned thread_count;
     pthread_t threads[MAX_THREADS];
 };
@@ -65,6 +66,36 @@ static void give_back(struct uv_worker *k, struct list *jobs)
     uv_async_send(&w->async);
 }
 
+static void lose(struct list *jobs)
+{
+    while (!list_empty(jobs)) {
+        struct job *job = list_first(jobs, struct job, node);
+
+        list_remove(&job->node);
+        if (job->lost) {
+            job->lost(job);
+        }
+    }
+}
+
+static void free_worker(struct uv_worker *k)
+{
+    pthread_cond_destroy(&k->more);
+    pthread_mutex_destroy(&k->lock);
+    free(k);
+}
+
+/* Called with the lock, which it lets go. */
+static void end_thread(struct uv_worker *k)
+{
+    const bool last = k->abandoned && --k->thread_count == 0;
+
+    pthread_mutex_unlock(&k->lock);
+    if (last) {
+        free_worker(k);
+    }
+}
+
 static void *thread_main(void *arg)
 {
     struct uv_worker *k = arg;
@@ -86,10 +117,14 @@ static void *thread_main(void *arg)
         take_jobs(k, limit, &jobs);
         pthread_mutex_unlock(&k->lock);
         run_jobs(k, &jobs);
-        give_back(k, &jobs);
         pthread_mutex_lock(&k->lock);
+        if (k->abandoned) {
+            lose(&jobs);
+        } else {
+            give_back(k, &jobs); /* with the lock, so that nobody abandons us meanwhile */
+        }
     }
-    pthread_mutex_unlock(&k->lock);
+    end_thread(k);
     return NULL;
 }
 
@@ -146,9 +181,28 @@ static void destroy(struct worker *base)
         pthread_join(k->threads[i], NULL);
     }
     uv_workers_collect(uv_world_of(base->world));
-    pthread_cond_destroy(&k->more);
-    pthread_mutex_destroy(&k->lock);
-    free(k);
+    free_worker(k);
+}
+
+static void abandon(struct worker *base)
+{
+    struct uv_worker *k = container_of(base, struct uv_worker, base);
+    struct uv_world *w = uv_world_of(base->world);
+    struct list waiting;
+
+    pthread_mutex_lock(&k->lock);
+    k->abandoned = true; /* nothing is given back from here on */
+    take_jobs(k, 0, &waiting);
+    pthread_mutex_unlock(&k->lock);
+    lose(&waiting);
+    uv_workers_collect(w);
+    pthread_mutex_lock(&k->lock);
+    k->quit = true; /* only now may the last thread free k: the jobs just collected needed it */
+    for (unsigned i = 0; i < k->thread_count; i++) {
+        pthread_detach(k->threads[i]);
+    }
+    pthread_cond_broadcast(&k->more);
+    pthread_mutex_unlock(&k->lock);
 }
 
 static void submit(struct worker *base, struct job *job)
@@ -162,4 +216,4 @@ static void submit(struct worker *base, struct job *job)
     pthread_mutex_unlock(&k->lock);
 }
 
-const struct worker_ops uv_worker_ops = { create, destroy, submit };
+const struct worker_ops uv_worker_ops = { create, destroy, abandon, submit };

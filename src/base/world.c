@@ -207,6 +207,12 @@ struct worker *worker_destroy(struct worker *worker)
     return NULL;
 }
 
+struct worker *worker_abandon(struct worker *worker)
+{
+    worker->world->ops->workers->abandon(worker);
+    return NULL;
+}
+
 int worker_submit(struct worker *worker, struct job *job)
 {
     if (worker->queued >= worker->options.max_queued) {

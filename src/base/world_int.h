@@ -36,6 +36,7 @@ struct worker {
 struct worker_ops {
     struct worker *(*create)(struct world *w, const struct worker_options *options);
     void (*destroy)(struct worker *worker);
+    void (*abandon)(struct worker *worker);
     void (*submit)(struct worker *worker, struct job *job);
 };
 

@@ -19,6 +19,7 @@ const struct command *const cli_commands[] = {
     &serve_command,
     &ps_command,
     &models_command,
+    &gpus_command,
     &load_command,
     &stop_command,
     &rm_command,
@@ -26,6 +27,7 @@ const struct command *const cli_commands[] = {
     &events_command,
     &config_command,
     &doctor_command,
+    &plan_command,
     &completion_command,
     &version_command,
     &help_command,
@@ -54,41 +56,13 @@ const struct command *cli_find_command(const char *name)
     return NULL;
 }
 
-/* Levenshtein; words longer than the table count as far. */
-static size_t distance(const char *a, const char *b)
-{
-    enum { MAX = 32 };
-    size_t row[MAX + 1];
-    const size_t n = strlen(a), m = strlen(b);
-
-    if (n > MAX || m > MAX) {
-        return MAX;
-    }
-    for (size_t j = 0; j <= m; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            const size_t above = row[j];
-            const size_t change = diagonal + (a[i - 1] != b[j - 1]);
-
-            row[j] = MIN_OF(change, MIN_OF(above, row[j - 1]) + 1);
-            diagonal = above;
-        }
-    }
-    return row[m];
-}
-
 const struct command *cli_nearest(const char *name)
 {
     const struct command *best = NULL;
     size_t best_distance = 3; /* further is not near */
 
     for (size_t i = 0; cli_commands[i]; i++) {
-        const size_t d = distance(name, cli_commands[i]->name);
+        const size_t d = str_distance(name, cli_commands[i]->name);
 
         if (d < best_distance && d < strlen(name)) {
             best_distance = d;

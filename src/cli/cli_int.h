@@ -21,7 +21,7 @@ struct cli_option {
     const char *help;
 };
 
-enum { CLI_OPTIONS_MAX = 12, CLI_ARGS_MAX = 8 };
+enum { CLI_OPTIONS_MAX = 24, CLI_ARGS_MAX = 8 };
 
 struct cli;
 

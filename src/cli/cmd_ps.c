@@ -58,7 +58,8 @@ static char *note_of(const json_t *inst)
         add_note(&b, "unloads in %s", left);
     }
     if (member_str(inst, "last_error", NULL)) {
-        add_note(&b, "%s", member_str(inst, "last_error", ""));
+        add_note(&b, "%s%s", str_eq(member_str(inst, "state", "?"), "ready") ? "before: " : "",
+                 member_str(inst, "last_error", ""));
     }
     return buf_take(&b, NULL);
 }

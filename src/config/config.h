@@ -67,8 +67,9 @@ const char *const *config_list(const struct config *c, const char *name);
 /* Where the value came from: "default", "FILE:LINE", "BERTH_SERVER_LISTEN". */
 const char *config_source(const struct config *c, const char *name);
 /* The `models:` list of the file as a JSON array (empty when there is none), ${NAME} replaced in
- * its texts; in parameters.command, ${PORT}, ${MODEL}, ${MODEL_ID}, ${SOCKET} and $$ are left for
- * the engine. Borrowed. */
+ * its texts; in parameters.command, and in parameters.env and additional_parameters of the
+ * framework `command`, ${PORT}, ${MODEL}, ${MODEL_ID}, ${SOCKET} and $$ are left for the engine.
+ * Borrowed. */
 json_t *config_models(const struct config *c);
 /* The line in which the model of this index begins; 0 when there is none. */
 int config_model_line(const struct config *c, size_t index);

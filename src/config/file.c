@@ -19,6 +19,7 @@ struct file {
     const char *const *env;
     const struct option_table *const *tables;
     struct yaml_document doc;
+    bool of_command; /* the model under way is run by its own command line */
 };
 
 static int at_line(struct file *f, const char *path, struct error *reterr)
@@ -150,12 +151,14 @@ static int expand_step(struct file *f, struct buf *path, const char *step, json_
     return r;
 }
 
-/* The names that an engine's own command line brings are not of the environment. */
-static const char *const *kept_at(const char *path)
+/* The names that an engine's own command line brings are not of the environment, nor are they in
+ * what is added to that line and to its environment. */
+static const char *const *kept_at(const struct file *f, const char *path)
 {
     static const char *const names[] = { "PORT", "MODEL", "MODEL_ID", "SOCKET", NULL };
+    const bool added = strstr(path, ".parameters.env.") || str_ends(path, ".additional_parameters");
 
-    return strstr(path, ".parameters.command") ? names : NULL;
+    return strstr(path, ".parameters.command") || (f->of_command && added) ? names : NULL;
 }
 
 /* ${ENV} in every string of the tree at path. */
@@ -169,7 +172,7 @@ static int expand_tree(struct file *f, struct buf *path, json_t *j, struct error
     int r = 0;
 
     if (json_is_string(j)) {
-        r = environment_expand(json_string_value(j), f->env, kept_at(buf_data(path)), &text,
+        r = environment_expand(json_string_value(j), f->env, kept_at(f, buf_data(path)), &text,
                                reterr);
         return r < 0 ? at_line(f, buf_data(path), reterr) : json_string_set(j, text);
     }
@@ -191,7 +194,7 @@ static int read_models(struct file *f, json_t *models, struct error *reterr)
     struct buf top = BUF_INIT(YAML_SIZE_MAX);
     json_t *model;
     size_t i;
-    int r;
+    int r = 0;
 
     if (json_is_null(models)) {
         return 0;
@@ -201,15 +204,17 @@ static int read_models(struct file *f, json_t *models, struct error *reterr)
         return at_line(f, "models", reterr);
     }
     c->model_lines = xcalloc(json_array_size(models) + 1, sizeof(int));
+    buf_puts(&top, "models");
     json_array_foreach(models, i, model)
     {
+        const char *framework = json_string_value(json_object_get(model, "framework"));
         char path[32];
 
         snprintf(path, sizeof(path), "models.%zu", i);
         c->model_lines[i] = yaml_line(&f->doc, path);
+        f->of_command = framework && str_eq(framework, "command");
+        r = r < 0 ? r : expand_step(f, &top, path + strlen("models."), model, reterr);
     }
-    buf_puts(&top, "models");
-    r = expand_tree(f, &top, models, reterr);
     buf_finish(&top);
     if (r < 0) {
         return r;

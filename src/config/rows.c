@@ -16,30 +16,6 @@ const struct option_row *row_find(const struct option_table *const *tables, cons
     return NULL;
 }
 
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t m = strlen(b), row[128];
-
-    if (m >= ARRAY_SIZE(row)) {
-        return SIZE_MAX;
-    }
-    for (size_t j = 0; j <= m; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t diagonal = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
-
-            diagonal = row[j];
-            row[j] = MIN_OF(change, 1 + MIN_OF(row[j], row[j - 1]));
-        }
-    }
-    return row[m];
-}
-
 /* The key of a full name: what stands behind the point. */
 static const char *key_of(const char *name)
 {
@@ -56,7 +32,7 @@ const char *row_nearest(const struct option_table *const *tables, const char *na
     for (; *tables; tables++) {
         for (size_t i = 0; i < (*tables)->count; i++) {
             const char *row = (*tables)->rows[i].name;
-            size_t d = edit_distance(name, row);
+            size_t d = str_distance(name, row);
 
             d = d > 3 && str_eq(key_of(name), key_of(row)) ? 3 : d;
             if (d < best) {
@@ -70,14 +46,14 @@ const char *row_nearest(const struct option_table *const *tables, const char *na
 
 struct span section_nearest(const struct option_table *const *tables, const char *name)
 {
-    struct span found = edit_distance(name, "models") < 3 ? SPAN("models") : SPAN("");
-    size_t best = found.n ? edit_distance(name, "models") : 3;
+    struct span found = str_distance(name, "models") < 3 ? SPAN("models") : SPAN("");
+    size_t best = found.n ? str_distance(name, "models") : 3;
 
     for (; *tables; tables++) {
         for (size_t i = 0; i < (*tables)->count; i++) {
             struct span rest = span_of((*tables)->rows[i].name), section = span_cut(&rest, '.');
             _cleanup_(freep) char *text = span_dup(section);
-            size_t d = edit_distance(name, text);
+            size_t d = str_distance(name, text);
 
             if (d < best) {
                 best = d;

@@ -106,12 +106,64 @@ static int apply_models(struct daemon *d, struct error *reterr)
     return 0;
 }
 
+/* An engine's processes are all of its leader's session. */
+static bool is_of_an_engine(void *arg, int64_t pid)
+{
+    const struct daemon *d = arg;
+    const pid_t leader = getsid((pid_t)pid);
+    const struct instance *inst;
+    size_t cursor = 0;
+
+    while (d->engines && (inst = engines_next(d->engines, &cursor))) {
+        if (inst->process.pid > 0 && (inst->process.pid == pid || inst->process.pid == leader)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_devices_known(void *owner, const void *what)
+{
+    const struct gpu_change *change = what;
+    struct daemon *d = owner;
+
+    if (change->kind == GPU_READY) {
+        world_stop(d->world);
+    }
+}
+
+/* Engines are told of devices, so these must be known before any is started or known again. A probe
+ * that hangs is waited for as long as gpu.timeout. */
+static int look_at_devices(struct daemon *d, struct error *reterr)
+{
+    struct listener ready = { .fn = on_devices_known, .owner = d };
+    const struct gpu_in in = { .world = d->world,
+                               .config = d->config,
+                               .metrics = d->metrics,
+                               .is_ours = is_of_an_engine,
+                               .arg = d };
+    int r = gpu_create(&in, &d->gpu, reterr);
+
+    if (r < 0) {
+        return r;
+    }
+    notify_add(gpu_signal(d->gpu), &ready);
+    gpu_start(d->gpu);
+    world_run(d->world);
+    notify_remove(&ready);
+    return 0;
+}
+
 static int build_rooms(struct daemon *d, struct error *reterr)
 {
     int r;
 
     d->world = world_create();
     d->metrics = metrics_create();
+    r = look_at_devices(d, reterr);
+    if (r < 0) {
+        return r;
+    }
     r = open_store(d, reterr);
     if (r < 0) {
         return r;
@@ -135,6 +187,7 @@ static int build_rooms(struct daemon *d, struct error *reterr)
         .events = d->events,
         .models = d->models,
         .metrics = d->metrics,
+        .gpu = d->gpu,
         .data_id = d->dir.id,
         .self_path = "/proc/self/exe", /* also when the file was replaced meanwhile */
     });
@@ -160,6 +213,7 @@ static int build_rooms(struct daemon *d, struct error *reterr)
         .dispatch = d->dispatch,
         .placement = d->placement,
         .gateway = d->gateway,
+        .gpu = d->gpu,
         .metrics = d->metrics,
         .router = d->router,
         .data_dir = d->dir.path,
@@ -266,6 +320,7 @@ static void reload(struct daemon *d)
     d->config = fresh;
     options_apply_log(fresh);
     events_set_retention(d->events, config_duration_ms(fresh, "events.keep"));
+    gpu_reconfigure(d->gpu, fresh);
     access_reconfigure(d->access, fresh);
     engines_reconfigure(d->engines, fresh);
     dispatch_reconfigure(d->dispatch, fresh);
@@ -358,6 +413,7 @@ static void tear_down(struct daemon *d)
     d->models = models_destroy(d->models);
     d->events = events_destroy(d->events);
     d->store = store_close(d->store); /* what those above have asked for is stored yet */
+    d->gpu = gpu_destroy(d->gpu);
     d->metrics = metrics_destroy(d->metrics);
     d->world = world_destroy(d->world);
     d->config = config_free(d->config);

@@ -11,6 +11,7 @@
 #include "engines/engines.h"
 #include "events/events.h"
 #include "gateway/gateway.h"
+#include "gpu/gpu.h"
 #include "http/server.h"
 #include "metrics/metrics.h"
 #include "models/models.h"
@@ -26,6 +27,7 @@ struct daemon {
     struct config *config;
     struct world *world;
     struct metrics *metrics;
+    struct gpu *gpu;
     struct store *store;
     struct events *events;
     struct models *models;

@@ -18,6 +18,7 @@
 #include "dispatch/dispatch.h"
 #include "engines/engines.h"
 #include "gateway/gateway.h"
+#include "gpu/gpu.h"
 #include "placement/placement.h"
 
 // clang-format off
@@ -53,10 +54,11 @@ const struct option_table daemon_options_table = { rows, ARRAY_SIZE(rows) };
 
 const struct option_table *const *daemon_option_tables(void)
 {
-    static const struct option_table *tables[] = { &daemon_options_table,  &access_options,
-                                                   &engines_options,       &dispatch_options,
-                                                   &placement_options,     &gateway_options,
-                                                   &foreign_store_options, NULL };
+    static const struct option_table *tables[] = {
+        &daemon_options_table, &gpu_options,           &access_options,
+        &engines_options,      &dispatch_options,      &placement_options,
+        &gateway_options,      &foreign_store_options, NULL
+    };
 
     return tables;
 }

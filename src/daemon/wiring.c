@@ -7,6 +7,7 @@
  *     dispatch ──► placement (somebody waits for a model that is not wanted)
  *     events   ──► api (/api/events)
  *     store    ──► events (it takes no more writes)
+ *     gpu      ──► events (devices come and go)
  *
  * Order matters: dispatch must know of a change before the gateway or a door acts on it.
  */
@@ -34,6 +35,29 @@ static void on_store_read_only(void *owner, const void *reason)
                 json_pack("{s:s}", "reason", store_read_only_reason(d->store)));
 }
 
+// clang-format off
+static const int device_events[] = {
+    [GPU_APPEARED]     = EVENT_DEVICE_APPEARED,
+    [GPU_VANISHED]     = EVENT_DEVICE_VANISHED,
+    [GPU_UNRESPONSIVE] = EVENT_DEVICE_UNRESPONSIVE,
+    [GPU_RESPONSIVE]   = EVENT_DEVICE_RESPONSIVE,
+    [GPU_SAMPLED]      = -1,
+    [GPU_READY]        = -1,
+};
+// clang-format on
+
+static void on_device(void *owner, const void *what)
+{
+    const struct gpu_change *change = what;
+    struct daemon *d = owner;
+
+    if (device_events[change->kind] >= 0) {
+        events_emit(d->events, (enum event_kind)device_events[change->kind], "",
+                    json_pack("{s:i, s:s, s:s}", "device", change->device->index, "id",
+                              change->device->id, "name", change->device->name));
+    }
+}
+
 void daemon_wire(struct daemon *d)
 {
     subscribe(d, models_signal(d->models), engines_on_model, d->engines);
@@ -44,5 +68,6 @@ void daemon_wire(struct daemon *d)
     subscribe(d, engines_signal(d->engines), placement_on_instance, d->placement);
     subscribe(d, dispatch_demand_signal(d->dispatch), placement_on_demand, d->placement);
     subscribe(d, events_signal(d->events), api_on_event, d->api);
+    subscribe(d, gpu_signal(d->gpu), on_device, d);
     subscribe(d, store_read_only_signal(d->store), on_store_read_only, d);
 }

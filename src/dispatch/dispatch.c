@@ -13,7 +13,7 @@
 static const struct option_row rows[] = {
     { "gateway.max_queue", OPTION_INT, "1000", 0, 1000000, NULL, true, false,
       "How many requests may wait for one model; more are refused with 429." },
-    { "gateway.queue_timeout", OPTION_DURATION, "60s", 1, 86400000, NULL, true, false,
+    { "gateway.queue_timeout", OPTION_DURATION, "300s", 1, 86400000, NULL, true, false,
       "How long a request may wait for an instance before it is refused with 408." },
     { "gateway.strategy", OPTION_ENUM, "least_outstanding_tokens", 0, 0,
       "least_outstanding_tokens least_connections response_time power_of_two round_robin weighted",
@@ -156,6 +156,7 @@ int dispatch_acquire(struct dispatch *d, const struct dispatch_ask *ask, struct 
         assert(*ret_instance);
         t->exclude[0] = '\0';
         seat_take(s, t);
+        line_note_grant(l, model);
         *ret = t;
         return 1;
     }

@@ -56,7 +56,9 @@ int dispatch_acquire(struct dispatch *d, const struct dispatch_ask *ask, struct 
 enum outcome {
     OUTCOME_NONE,   /* nothing was learnt: the client left, or nothing was asked */
     OUTCOME_GOOD,   /* the engine answered (its refusals of bad requests included) */
-    OUTCOME_FAILED, /* connection lost or refused, time over, broken HTTP, status 500 and above */
+    OUTCOME_ERROR,  /* it answered with an error of its own (500): it may be broken, or the request
+                       was one that it cannot read */
+    OUTCOME_FAILED, /* connection lost or refused, time over, broken HTTP, 502, 503, 504 */
 };
 /* Ends the ticket in whatever state: waiting (leaves the line) or granted (the instance is free for
  * the next one). */
@@ -102,7 +104,8 @@ struct notify *dispatch_demand_signal(struct dispatch *d);
  * gateway.breaker_open (longer each time, up to eight times that) and gets nothing; then half open:
  * one request at a time, until one is good or has tokens (closed) or fails (open again). What was
  * sent before it opened does not move it. With no other instance to go to requests wait in the
- * line. A new life of the instance starts closed. */
+ * line; but errors that it answers with (OUTCOME_ERROR) open it only while another one's is closed:
+ * nobody's bad requests take the last instance from all others. A new life starts closed. */
 enum breaker { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN };
 const char *breaker_name(enum breaker b); /* "closed", "open", "half_open" */
 

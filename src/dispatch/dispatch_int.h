@@ -38,7 +38,7 @@ struct line {
     struct pace pace;
     bool removed;       /* the model is; so are its cells */
     bool demand_told;   /* since the model became unwanted, or the line empty */
-    bool unloaded_busy; /* it was unloaded as idle, but something ran */
+    bool unloaded_busy; /* it is not wanted any more, but something ran or was given to it */
     struct timer pump;  /* the line moves in a turn of its own, so that a release never calls into
                            another request */
     struct metric_cell *waiting_cell, *in_flight_cell, *wait_cell;
@@ -113,6 +113,8 @@ struct line *line_of(struct dispatch *d, const struct model *model);
 /* In the next turn: refuses, grants, tells of demand and of what is drained. */
 void line_pump_soon(struct line *l);
 void line_count_changed(struct line *l);
+/* A request was given to an instance: its model is in demand, should it not be wanted. */
+void line_note_grant(struct line *l, const struct model *model);
 /* What failed there may have it again in its next life. */
 void line_end_exclusions(struct line *l, const char *uuid);
 /* A person stopped the model: whoever waits now is refused in the next turn. */

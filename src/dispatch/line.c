@@ -366,6 +366,16 @@ static struct ticket *next_to_grant(struct line *l, struct seat **ret_seat)
     return NULL;
 }
 
+/* Between the wish to unload a model and the end of its instances a request may still be given to
+ * one: it is in use, then. */
+void line_note_grant(struct line *l, const struct model *model)
+{
+    if (model && !model->wanted) {
+        l->unloaded_busy = true;
+        line_pump_soon(l);
+    }
+}
+
 static void grant_waiting(struct line *l)
 {
     struct ticket *t;
@@ -377,6 +387,7 @@ static void grant_waiting(struct line *l)
         assert(in);
         ticket_leave_line(t);
         seat_take(s, t);
+        line_note_grant(l, models_get(l->dispatch->models, l->model_id));
         t->ask.on_grant(t->ask.owner, in);
     }
 }

@@ -71,8 +71,9 @@ void pace_ended(struct line *l, enum outcome outcome, uint64_t took_ms)
     struct pace *p = &l->pace;
     const double fade = 1 - 1.0 / WINDOW;
 
-    /* One that failed fast comes again: the line has not moved. */
-    if (outcome == OUTCOME_FAILED && (double)took_ms < service_ms(l)) {
+    /* One that failed fast comes again, or says nothing of the others: the line has not moved. */
+    if ((outcome == OUTCOME_FAILED || outcome == OUTCOME_ERROR) &&
+        (double)took_ms < service_ms(l)) {
         return;
     }
     p->worked_ms = (p->worked_ms + p->pending_ms) * fade;

@@ -93,6 +93,31 @@ static void note_failure(struct seat *s, bool trial)
     seat_rest(s, rest);
 }
 
+static bool another_is_closed(const struct seat *s)
+{
+    const struct seat *other;
+
+    list_for_each (other, &s->line->seats, node) {
+        if (other != s && other->open && other->breaker == BREAKER_CLOSED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* It answers, though with an error: who has no other to go to had better have that at once. */
+static void note_error(struct seat *s, bool trial)
+{
+    if (another_is_closed(s)) {
+        note_failure(s, trial);
+        return;
+    }
+    s->failures++;
+    if (s->breaker == BREAKER_HALF_OPEN && trial) {
+        close_breaker(s);
+    }
+}
+
 static void note_good(struct seat *s, bool trial)
 {
     if (s->breaker == BREAKER_CLOSED || trial) {
@@ -190,12 +215,14 @@ static void learn(struct seat *s, struct ticket *t, enum outcome outcome, uint64
     if (outcome == OUTCOME_GOOD) {
         note_response(s, took_ms);
     }
-    s->errors += outcome == OUTCOME_FAILED;
+    s->errors += outcome == OUTCOME_FAILED || outcome == OUTCOME_ERROR;
     if (!s->open || s->life != t->life) {
         return; /* it was another life that failed, or answered */
     }
     if (outcome == OUTCOME_FAILED) {
         note_failure(s, trial);
+    } else if (outcome == OUTCOME_ERROR) {
+        note_error(s, trial);
     } else if (outcome == OUTCOME_GOOD) {
         note_good(s, trial);
     }

@@ -202,7 +202,7 @@ static int make(const struct engine_context *c, struct words *argv, struct words
     struct values v = { .socket = c->socket_path,
                         .model = c->model->model_path,
                         .model_id = c->model->id };
-    struct gpus gpus = gpus_count("");
+    struct gpus gpus = gpus_of(c->gpu);
     int r;
 
     snprintf(v.port, sizeof(v.port), "%u", (unsigned)(named ? named : c->port));
@@ -241,18 +241,20 @@ static int command(const struct engine_context *c, struct engine_command *ret, s
     return 0;
 }
 
-static void validate(const struct config *config, const struct model_config *model,
-                     struct validation *v, struct validation *machine)
+static void validate(const struct engine_context *c, struct validation *v,
+                     struct validation *machine)
 {
-    struct engine_context c = { .config = config, .model = model, .socket_path = "x.sock" };
+    const struct model_config *model = c->model;
+    struct engine_context whole = *c;
     size_t before = json_array_size(v->errors);
     struct engine_command made = { 0 };
-    struct gpus gpus = gpus_count("");
+    struct gpus gpus = gpus_of(c->gpu);
     struct error err = { 0 };
     int r;
 
+    whole.socket_path = "x.sock";
     parameters_validate(model, PARAMETER_TABLE(rows), v);
-    r = json_array_size(v->errors) > before ? 0 : command(&c, &made, &err);
+    r = json_array_size(v->errors) > before ? 0 : command(&whole, &made, &err);
     if (r < 0 && r != -ENODEV) {
         validation_error(r == -EINVAL ? v : machine, "%s", err.text);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Device indexes: counted from what the kernel shows, never from a vendor's library. */
+/* Device indexes, as the room of devices has them or the kernel counts them. */
 #include "engines/devices.h"
 
 #include <ctype.h>
@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "engines/parameters.h"
+#include "gpu/gpu.h"
 
 #define AMD_VENDOR "0x1002"
 
@@ -63,6 +64,37 @@ struct gpus gpus_count(const char *root)
                           .amd = count_entries(drm, "card", is_of_amd) };
 }
 
+static unsigned count_of_vendor(const struct gpu *room, enum gpu_vendor vendor)
+{
+    const struct gpu_device *d;
+    unsigned count = 0;
+    size_t cursor = 0;
+
+    while ((d = gpu_next(room, &cursor))) {
+        if (!d->cpu && d->vendor == vendor) {
+            count = MAX_OF(count, (unsigned)d->vendor_index + 1);
+        }
+    }
+    return count;
+}
+
+struct gpus gpus_of(const struct gpu *room)
+{
+    struct gpus kernel = { 0 }, gpus = { .room = room };
+
+    if (!room) {
+        return gpus_count("");
+    }
+    gpus.nvidia = count_of_vendor(room, GPU_NVIDIA);
+    gpus.amd = count_of_vendor(room, GPU_AMD);
+    if (!gpu_is_scripted(room) && (gpus.nvidia == 0 || gpus.amd == 0)) {
+        kernel = gpus_count("");
+    }
+    gpus.nvidia = gpus.nvidia ? gpus.nvidia : kernel.nvidia;
+    gpus.amd = gpus.amd ? gpus.amd : kernel.amd;
+    return gpus;
+}
+
 static bool wants_amd(const struct model_config *model, const struct gpus *gpus)
 {
     const char *vendor = parameter_text(model, "gpu_vendor");
@@ -75,14 +107,33 @@ static unsigned count_for(const struct model_config *model, const struct gpus *g
     return wants_amd(model, gpus) ? gpus->amd : gpus->nvidia;
 }
 
-/* Negative ones are the catalogue's to refuse. */
-static bool exists(int64_t device, unsigned count)
+static const struct gpu_device *find(const struct model_config *model, const struct gpus *gpus,
+                                     int64_t device)
 {
-    return device < (count ? (int64_t)count : 1);
+    const enum gpu_vendor vendor = wants_amd(model, gpus) ? GPU_AMD : GPU_NVIDIA;
+
+    return gpus->room ? gpu_of_vendor(gpus->room, vendor, (int)device) : NULL;
+}
+
+/* Negative ones are the catalogue's to refuse. One in the middle may have vanished. */
+static bool exists(const struct model_config *model, const struct gpus *gpus, int64_t device)
+{
+    const unsigned count = count_for(model, gpus);
+    const bool told =
+        gpus->room && count_of_vendor(gpus->room, wants_amd(model, gpus) ? GPU_AMD : GPU_NVIDIA);
+
+    if (device < 0 || device >= (count ? (int64_t)count : 1)) {
+        return device < 0;
+    }
+    return !told || find(model, gpus, device);
 }
 
 static int refuse(const char *list, int64_t device, unsigned count, struct error *reterr)
 {
+    if (device < (int64_t)count) {
+        return error_set(reterr, -ENODEV, "%s: device %lld is not there any more", list,
+                         (long long)device);
+    }
     if (count == 0) {
         return error_set(
             reterr, -ENODEV,
@@ -113,7 +164,7 @@ static int check(const struct model_config *model, const struct gpus *gpus, stru
             first ? model->gpu_devices[i]
                   : json_integer_value(json_array_get(more, i - model->gpu_device_count));
 
-        if (!exists(device, count)) {
+        if (!exists(model, gpus, device)) {
             r = refuse(first ? "gpu_devices" : "resource_requirements.gpu_devices", device, count,
                        reterr);
             if (v) {
@@ -137,16 +188,38 @@ void devices_validate(const struct model_config *model, const struct gpus *gpus,
     (void)!check(model, gpus, v, &err);
 }
 
+/* CUDA counts neither the parts of cards nor, then, the cards as we do: uuids are plain. */
+static bool has_parts(const struct gpus *gpus)
+{
+    const struct gpu_device *d;
+    size_t cursor = 0;
+
+    while (gpus->room && (d = gpu_next(gpus->room, &cursor))) {
+        if (d->mig) {
+            return true;
+        }
+    }
+    return false;
+}
+
 char *devices_variable(const struct model_config *model, const struct gpus *gpus)
 {
-    struct buf out = BUF_INIT(4096);
+    const bool amd = wants_amd(model, gpus), by_uuid = !amd && has_parts(gpus);
+    struct buf out = BUF_INIT(64 * 1024);
 
     if (model->gpu_device_count == 0 || count_for(model, gpus) == 0) {
         return NULL;
     }
-    buf_puts(&out, wants_amd(model, gpus) ? "HIP_VISIBLE_DEVICES=" : "CUDA_VISIBLE_DEVICES=");
+    buf_puts(&out, amd ? "HIP_VISIBLE_DEVICES=" : "CUDA_VISIBLE_DEVICES=");
     for (size_t i = 0; i < model->gpu_device_count; i++) {
-        buf_printf(&out, i ? ",%d" : "%d", model->gpu_devices[i]);
+        const struct gpu_device *d = find(model, gpus, model->gpu_devices[i]);
+
+        buf_puts(&out, i ? "," : "");
+        if (d && by_uuid) {
+            buf_puts(&out, d->uuid);
+        } else {
+            buf_printf(&out, "%d", model->gpu_devices[i]);
+        }
     }
     return buf_take(&out, NULL);
 }

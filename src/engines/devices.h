@@ -11,10 +11,17 @@
 
 #include "models/models.h"
 
+struct gpu;
+
+/* room is borrowed for the turn; NULL: nothing is known but how many there are. */
 struct gpus {
-    unsigned nvidia, amd;
+    unsigned nvidia, amd; /* one more than the highest index */
+    const struct gpu *room;
 };
 
+/* As the room knows them. Of a vendor of whom it sees none, and everywhere without a room, the
+ * kernel's count stands: a container may lack the library that tells of the cards it has. */
+struct gpus gpus_of(const struct gpu *room);
 /* Counts what the kernel shows below root ("" is this machine): a device node for each NVIDIA card,
  * a directory of drm for each AMD card. */
 struct gpus gpus_count(const char *root);
@@ -26,7 +33,8 @@ int devices_check(const struct model_config *model, const struct gpus *gpus,
 void devices_validate(const struct model_config *model, const struct gpus *gpus,
                       struct validation *v);
 
-/* "CUDA_VISIBLE_DEVICES=0,2", owned by the caller; NULL when the definition leaves the choice open,
+/* "CUDA_VISIBLE_DEVICES=0,2" (uuids where a card is partitioned), owned by the caller;
+ * NULL when the definition leaves the choice open,
  * or there is none. */
 char *devices_variable(const struct model_config *model, const struct gpus *gpus);
 /* The definition names device 0, and that is the CPU. */

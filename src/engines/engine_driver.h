@@ -26,6 +26,7 @@ struct engine_command {
 struct engine_context {
     const struct config *config;
     const struct model_config *model;
+    const struct gpu *gpu;   /* the devices; NULL: they are not known (devices.h) */
     const char *socket_path; /* relative to the working directory, ends with ".sock" */
     unsigned replica;        /* 0 …; a port that the model names is the first replica's */
     uint16_t port; /* on 127.0.0.1, for drivers with needs_port; the same for an instance's
@@ -44,9 +45,10 @@ struct engine_driver {
     const char *const *frameworks;
     const char *help;
     /* Adds to v what is wrong with the definition itself, wherever it runs, and to machine (may be
-     * v) what this machine lacks for it: a binary, a file, a device, a key. */
-    void (*validate)(const struct config *config, const struct model_config *model,
-                     struct validation *v, struct validation *machine);
+     * v) what this machine lacks for it: a binary, a file, a device, a key. Of the context only
+     * config, model and gpu are set. */
+    void (*validate)(const struct engine_context *c, struct validation *v,
+                     struct validation *machine);
     /* The same input gives the same command: an engine that lives is known again by it. *ret is
      * untouched on failure, which means that a start would be in vain: it is not tried again by
      * itself. -EINVAL: the definition is wrong; anything else: the machine lacks something. */

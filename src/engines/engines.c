@@ -305,6 +305,7 @@ struct engines *engines_create(const struct engines_options_in *in)
     e->events = in->events;
     e->models = in->models;
     e->metrics = in->metrics;
+    e->gpu = in->gpu;
     e->data_id = xstrdup(in->data_id);
     e->self_path = xstrdup(in->self_path);
     read_boot_id(e->boot_id);
@@ -365,6 +366,11 @@ static void complain_framework(const struct model_config *model, struct validati
     validation_error(v, "framework '%s' is not supported (known: %s)", model->framework, names);
 }
 
+const struct gpu *engines_gpu(const struct engines *e)
+{
+    return e->gpu;
+}
+
 void engines_check(const struct config *config, const struct model_config *model,
                    struct validation *v)
 {
@@ -376,7 +382,7 @@ void engines_check(const struct config *config, const struct model_config *model
         return;
     }
     machine = validation_init();
-    driver->validate(config, model, v, &machine);
+    driver->validate(&(struct engine_context){ .config = config, .model = model }, v, &machine);
     validation_finish(&machine);
 }
 
@@ -385,7 +391,8 @@ void engines_validate(struct engines *e, const struct model_config *config, stru
     const struct engine_driver *driver = driver_find(config->framework);
 
     if (driver) {
-        driver->validate(e->config, config, v, v);
+        driver->validate(
+            &(struct engine_context){ .config = e->config, .model = config, .gpu = e->gpu }, v, v);
     } else {
         complain_framework(config, v);
     }
@@ -424,6 +431,29 @@ void engines_retry(struct engines *e, int64_t model_id)
             inst_retry(inst);
         }
     }
+}
+
+int engines_settled(const struct engines *e, int64_t model_id, struct error *reterr)
+{
+    const struct model *model = models_get(e->models, model_id);
+    struct inst *inst;
+    bool old = false;
+
+    if (!model || !model->wanted) {
+        return 0;
+    }
+    list_for_each (inst, &e->instances, node) {
+        if (inst->pub.model_id != model_id) {
+            continue;
+        }
+        if (inst->stale || inst->leaving || inst->pub.model_epoch != model->epoch) {
+            old = true;
+        } else if (inst->pub.state == INSTANCE_FAILED) {
+            return error_set(reterr, -ESRCH, "%s",
+                             inst->pub.last_error ? inst->pub.last_error : "the engine failed");
+        }
+    }
+    return !old && all_serve(e, model);
 }
 
 void engines_restart(struct engines *e, int64_t model_id)

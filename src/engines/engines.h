@@ -54,6 +54,7 @@
 #include "store/store.h"
 
 struct engines;
+struct gpu;
 
 extern const struct store_schema engines_schema;
 extern const struct option_table
@@ -102,6 +103,7 @@ struct engines_options_in {
     struct events *events;
     struct models *models;
     struct metrics *metrics;
+    const struct gpu *gpu; /* the devices; NULL: those that the kernel shows, in number only */
     const char *data_id;   /* of the data directory */
     const char *self_path; /* our own executable, for exec-engine */
 };
@@ -118,6 +120,9 @@ void engines_reconfigure(struct engines *e, const struct config *config);
 void engines_stop_all(struct engines *e, void (*done)(void *arg), void *arg);
 /* Lets go of everything, leaving the processes as they are. */
 struct engines *engines_destroy(struct engines *e);
+
+/* What it was made with, for gpus_of. */
+const struct gpu *engines_gpu(const struct engines *e);
 
 /* Checks what only the engine's driver can check: parameters, and what this machine has for them
  * (the server binary, the model file, devices, keys). Adds to v. */
@@ -136,6 +141,10 @@ int engines_command_line(struct engines *e, const struct model *model, char ***r
 /* Starts a new round for the model's FAILED and BACKOFF instances, now ("start" of a model that is
  * wanted already). */
 void engines_retry(struct engines *e, int64_t model_id);
+/* 1: the wanted model is as it shall be: every replica of its present definition is ready, and none
+ * of an earlier definition or restart is left. 0: not yet, or not wanted. -ESRCH: a replica has
+ * failed for good, with the reason. */
+int engines_settled(const struct engines *e, int64_t model_id, struct error *reterr) _must_check_;
 /* Stops and starts the instance(s) of a wanted model, drained. */
 void engines_restart(struct engines *e, int64_t model_id);
 

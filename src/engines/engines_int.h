@@ -33,6 +33,7 @@ enum {
 struct engines {
     struct world *world;
     const struct config *config;
+    const struct gpu *gpu; /* may be NULL */
     struct store *store;
     struct events *events;
     struct models *models;
@@ -105,13 +106,14 @@ struct inst {
     uint64_t alive_ms;      /* world_now_ms of the last sign of progress, or the work's begin */
     uint64_t progress;      /* what progress_path told last; void while !progress_known */
     bool progress_known;
-    enum failure failure; /* STOPPING: the verdict that waits for the last process */
-    unsigned attempts;    /* failed ones in a row */
-    unsigned probes;      /* readiness: tries so far; health: failures in a row */
-    unsigned looks;       /* for processes that are left */
-    uint64_t spawned_ms;  /* world_now_ms of this start's process */
-    uint64_t progress_ms; /* world_now_ms of the last byte that the gateway saw */
-    int64_t log_start;    /* where this start's part of the log begins */
+    bool progress_refused; /* it has no progress_path (any more) in this start */
+    enum failure failure;  /* STOPPING: the verdict that waits for the last process */
+    unsigned attempts;     /* failed ones in a row */
+    unsigned probes;       /* readiness: tries so far; health: failures in a row */
+    unsigned looks;        /* for processes that are left */
+    uint64_t spawned_ms;   /* world_now_ms of this start's process */
+    uint64_t progress_ms;  /* world_now_ms of the last byte that the gateway saw */
+    int64_t log_start;     /* where this start's part of the log begins */
 };
 
 static inline struct inst *inst_of(const struct instance *pub)

@@ -167,6 +167,7 @@ static void reset_start(struct inst *inst)
     inst->was_ready = false;
     inst->probes = inst->looks = 0;
     inst->progress_ms = 0;
+    inst->progress_refused = false;
     inst->pub.retry_at_ms = inst->pub.ready_in_ms = 0;
     inst->pub.last_probe_wall_ms = 0;
     inst->pub.adopted = inst->pub.sleeping = false;

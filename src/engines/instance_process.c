@@ -45,6 +45,7 @@ int inst_command(struct engines *e, const struct model *model, const struct inst
     struct engine_context context = {
         .config = e->config,
         .model = model->config,
+        .gpu = e->gpu,
         .replica = place->replica,
         .port = place->port,
     };

@@ -3,7 +3,8 @@
  * Does an instance get on with its work? An engine may answer its health probe for hours and make
  * no token. While it has work, something must be seen of it within engines.stall_timeout: a byte of
  * any answer, or, where its driver knows a number that tells of progress, a change of that. A whole
- * answer comes in one piece at its end, so without such a number only streams are judged.
+ * answer comes in one piece at its end, so without such a number (the driver knows none, or the
+ * engine does not tell it) only streams are judged.
  */
 #include "engines/engines_int.h"
 
@@ -19,7 +20,9 @@ static uint64_t now(const struct inst *inst)
 /* Requests whose progress would be seen. */
 static unsigned judged(const struct inst *inst)
 {
-    return inst->driver && inst->driver->progress_path ? inst->work : inst->streams;
+    bool asked = inst->driver && inst->driver->progress_path && !inst->progress_refused;
+
+    return asked ? inst->work : inst->streams;
 }
 
 static bool is_judged(const struct inst *inst)
@@ -57,6 +60,9 @@ static void on_progress(void *owner, int result, int status, struct span body,
     uint64_t progress;
 
     inst->question = NULL;
+    if (result == 0 && (status == 404 || status == 501)) {
+        inst->progress_refused = true; /* llama-server --no-slots: a silent answer is no hang */
+    }
     if (result < 0 || status != 200) {
         return;
     }

@@ -116,11 +116,12 @@ static int check_files(const struct model_config *model, struct error *reterr)
     return r == 0 && mmproj ? file_check("projector file", mmproj, reterr) : r;
 }
 
-static void validate(const struct config *config, const struct model_config *model,
-                     struct validation *v, struct validation *machine)
+static void validate(const struct engine_context *c, struct validation *v,
+                     struct validation *machine)
 {
+    const struct model_config *model = c->model;
     const json_t *flash = parameter_get(model, "flash_attn");
-    struct gpus gpus = gpus_count("");
+    struct gpus gpus = gpus_of(c->gpu);
     _cleanup_(freep) char *binary = NULL;
     struct error err = { 0 };
 
@@ -136,7 +137,7 @@ static void validate(const struct config *config, const struct model_config *mod
         validation_warn(v, "parameters.host has no effect without parameters.port: the engine "
                            "listens on a unix socket");
     }
-    if (find_binary(config, model, &binary, &err) < 0) {
+    if (find_binary(c->config, model, &binary, &err) < 0) {
         validation_error(machine, "%s", err.text);
     }
     if (check_files(model, &err) < 0) {
@@ -264,7 +265,7 @@ static char **make_env(const struct model_config *model, const struct gpus *gpus
 static int command(const struct engine_context *c, struct engine_command *ret, struct error *reterr)
 {
     _cleanup_(freep) char *binary = NULL;
-    struct gpus gpus = gpus_count("");
+    struct gpus gpus = gpus_of(c->gpu);
     struct words argv = { 0 };
     struct address address;
     int r;

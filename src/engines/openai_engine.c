@@ -367,8 +367,8 @@ static int command(const struct engine_context *c, struct engine_command *ret, s
 {
     struct engine_command made = { .slots = (unsigned)parameter_within(c->model, "parallel",
                                                                        DEFAULT_SLOTS) };
-    struct gpus gpus = gpus_count("");
-    struct upstream u;
+    struct gpus gpus = gpus_of(c->gpu);
+    struct upstream u = { 0 };
     int r;
 
     r = read_upstream(c->model, c->replica, &u, reterr);
@@ -385,17 +385,20 @@ static int command(const struct engine_context *c, struct engine_command *ret, s
     return 0;
 }
 
-static void check_endpoints(const struct config *config, const struct model_config *model,
-                            struct validation *v, struct validation *machine)
+static void check_endpoints(const struct engine_context *c, struct validation *v,
+                            struct validation *machine)
 {
+    const struct model_config *model = c->model;
     size_t listed = json_array_size(parameter_get(model, "upstreams"));
     size_t count = listed ? MAX_OF(listed, (size_t)model->replicas) : 1;
 
     for (size_t i = 0; i < count; i++) {
-        struct engine_context c = { .config = config, .model = model, .replica = (unsigned)i };
+        struct engine_context one = {
+            .config = c->config, .model = model, .gpu = c->gpu, .replica = (unsigned)i
+        };
         struct engine_command made = { 0 };
         struct error err = { 0 };
-        int r = command(&c, &made, &err);
+        int r = command(&one, &made, &err);
 
         if (r < 0 && r != -ENODEV) {
             validation_error(r == -EINVAL ? v : machine, "%s", err.text);
@@ -428,15 +431,16 @@ static void warn(const struct model_config *model, struct validation *v)
     }
 }
 
-static void validate(const struct config *config, const struct model_config *model,
-                     struct validation *v, struct validation *machine)
+static void validate(const struct engine_context *c, struct validation *v,
+                     struct validation *machine)
 {
+    const struct model_config *model = c->model;
     size_t before = json_array_size(v->errors);
-    struct gpus gpus = gpus_count("");
+    struct gpus gpus = gpus_of(c->gpu);
 
     parameters_validate(model, PARAMETER_TABLE(rows), v);
     if (json_array_size(v->errors) == before) {
-        check_endpoints(config, model, v, machine);
+        check_endpoints(c, v, machine);
     }
     warn(model, v);
     devices_validate(model, &gpus, machine);

@@ -300,6 +300,9 @@ void parameters_add_env(const struct model_config *model, const struct gpus *gpu
     }
     if (devices) {
         env_add(env, devices);
+        if (str_starts(devices, "CUDA_")) { /* else CUDA counts by speed, and NVML does not */
+            env_add(env, "CUDA_DEVICE_ORDER=PCI_BUS_ID");
+        }
     }
 }
 

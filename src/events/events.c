@@ -74,6 +74,10 @@ static const struct kind_row {
     [EVENT_INSTANCE_KILLED] = { "instance_killed", "an orphaned or left-over engine was ended" },
     [EVENT_CONFIG_CHANGED] = { "config_changed", "the configuration was loaded anew" },
     [EVENT_STORE_READ_ONLY] = { "store_read_only", "the database takes no more writes" },
+    [EVENT_DEVICE_APPEARED] = { "device_appeared", "a device came, or came back" },
+    [EVENT_DEVICE_VANISHED] = { "device_vanished", "a device is not there any more" },
+    [EVENT_DEVICE_UNRESPONSIVE] = { "device_unresponsive", "what looks at a device hangs" },
+    [EVENT_DEVICE_RESPONSIVE] = { "device_responsive", "a device answers again" },
 };
 _Static_assert(ARRAY_SIZE(kinds) == EVENT_KIND_MAX_, "every kind has its row");
 

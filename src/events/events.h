@@ -42,6 +42,10 @@ enum event_kind {
     EVENT_INSTANCE_KILLED, /* an orphan or a leftover */
     EVENT_CONFIG_CHANGED,
     EVENT_STORE_READ_ONLY,
+    EVENT_DEVICE_APPEARED, /* of devices, data: device (its index), id, name */
+    EVENT_DEVICE_VANISHED,
+    EVENT_DEVICE_UNRESPONSIVE,
+    EVENT_DEVICE_RESPONSIVE,
     EVENT_KIND_MAX_,
 };
 const char *event_kind_name(enum event_kind kind); /* "instance_state" */

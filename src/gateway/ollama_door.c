@@ -173,7 +173,6 @@ static void run_lookup(struct job *job)
     struct lookup *l = container_of(job, struct lookup, job);
     unsigned headers = HEADERS_A_LOOK;
 
-    l->gpus = gpus_count("");
     for (size_t i = 0; i < l->count; i++) {
         look_at(&l->entries[i], &headers);
         put_common(&l->entries[i]);
@@ -252,6 +251,7 @@ static struct lookup *lookup_create(struct ollama_door *d, struct http_exchange 
     l->door = d;
     l->x = x;
     l->answer = answer;
+    l->gpus = gpus_of(engines_gpu(d->gateway->in.engines));
     l->entries = xcalloc(models_count(d->gateway->in.models) + 1, sizeof(*l->entries));
     return l;
 }

@@ -92,7 +92,6 @@ static void free_relay(struct relay *r)
     if (r->ticket) {
         dispatch_release(r->ticket, r->outcome);
     }
-    relay_forget_unloading(r);
     list_remove(&r->node);
     counts_release(r->counts);
     gateway_request_finish(&r->request);
@@ -204,12 +203,13 @@ void relay_fail(struct relay *r, int error, const char *code, const char *text)
     relay_finish(r, kind->http_status);
 }
 
+/* Of an answer that is kept, the client has seen nothing. */
 bool relay_may_try_again(const struct relay *r)
 {
-    bool nothing_told = r->state == RELAY_ASKED ||
-                        (r->state == RELAY_ANSWERING && r->mode == ANSWER_WHOLE && r->status == 200);
+    bool kept = r->state == RELAY_ANSWERING && r->status == 200 &&
+                (r->mode == ANSWER_WHOLE || r->mode == ANSWER_HELD) && !http_respond_started(r->x);
 
-    return nothing_told && r->attempts < r->gateway->max_attempts;
+    return (r->state == RELAY_ASKED || kept) && r->attempts < r->gateway->max_attempts;
 }
 
 void relay_try_again(struct relay *r, bool unreachable)
@@ -390,7 +390,7 @@ struct relay *relay_new(struct gateway *g, struct http_exchange *x, const struct
     r->began_ms = world_now_ms(g->in.world);
     r->sign_ms = r->began_ms + g->stream_wait_ms;
     r->time_limit_ms = limit(headers->deadline_ms, g->deadline_ms);
-    r->deadline_ms = r->began_ms + r->time_limit_ms;
+    r->deadline_ms = r->started_us / 1000 + r->time_limit_ms;
     sse_reader_init(&r->sse, SSE_EVENT_MAX);
     memcpy(r->request_id, id, MIN_OF(strlen(id), sizeof(r->request_id) - 1));
     record_begin(g, x, &r->record);
@@ -407,7 +407,8 @@ void relay_go(struct relay *r)
     r->signs = r->request.stream && !r->path && !r->endpoint->translation;
     relay_watch(r);
     if (r->translated.unload) {
-        relay_unload(r);
+        placement_let_go(r->gateway->in.placement, r->model_id);
+        relay_answer_nothing(r);
     } else {
         ask_for_instance(r, false);
     }

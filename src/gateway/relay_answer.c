@@ -72,10 +72,11 @@ static void note_first_byte(struct relay *r)
 {
     uint64_t us = world_now_us(r->gateway->in.world) - r->started_us;
 
-    r->record.first_byte_ms = (uint32_t)MAX_OF(us / 1000, (uint64_t)1);
-    if (!r->counts->removed) {
+    if (!r->counts->removed &&
+        r->record.first_byte_ms == 0) { /* once, whoever answers in the end */
         metric_observe(r->counts->first_byte, (double)us / 1e6);
     }
+    r->record.first_byte_ms = (uint32_t)MAX_OF(us / 1000, (uint64_t)1);
 }
 
 static bool is_event_stream(const struct http_head *head)
@@ -224,6 +225,7 @@ static void on_head(void *owner, const struct http_head *head)
 void relay_forget_answer(struct relay *r)
 {
     buf_finish(&r->held);
+    relay_set_spilled(r, 0);
     r->usage = (struct usage){ 0 };
 }
 
@@ -232,8 +234,11 @@ void relay_forget_answer(struct relay *r)
 /* The event that answers our own stream_options.include_usage: no choices, only usage. */
 static bool is_our_usage_event(struct span data)
 {
-    return data.p && data.n > 0 && memmem(data.p, data.n, "\"choices\":[]", 12) &&
-           memmem(data.p, data.n, "\"usage\":", 8);
+    struct scan_member f[] = { { .name = "choices" }, { .name = "usage" } };
+
+    return data.p && memmem(data.p, data.n, "\"usage\"", 7) &&
+           scan_object(data, f, ARRAY_SIZE(f), NULL) == 0 && f[0].type == SCAN_ARRAY &&
+           scan_opening(f[0].value).empty && f[1].type == SCAN_OBJECT;
 }
 
 /* After it nothing of worth comes: "[DONE]" of OpenAI, the last events of Responses and Anthropic.
@@ -337,7 +342,7 @@ static bool hold(struct relay *r, const char *p, size_t n)
     return true;
 }
 
-/* It is longer than what is kept: from now on it goes as it comes. */
+/* It is longer than what is kept, or too many are: from now on it goes as it comes. */
 static void stop_keeping(struct relay *r)
 {
     if (headers_come_later(r)) {
@@ -351,7 +356,9 @@ static void stop_keeping(struct relay *r)
 
 static void keep(struct relay *r, const char *p, size_t n)
 {
-    if (r->held.len + n <= KEPT_MAX) {
+    const struct gateway *g = r->gateway;
+
+    if (r->held.len + n <= KEPT_MAX && g->spilled + n <= g->spill_budget) {
         (void)buf_append(&r->held, p, n);
     } else {
         stop_keeping(r);
@@ -508,13 +515,21 @@ static void tell_refusal(struct relay *r)
     }
 }
 
+/* 501 is a good answer: it was asked for what it never does (a chat model for embeddings). */
+static enum outcome outcome_of(int status)
+{
+    return cannot_serve(status)             ? OUTCOME_FAILED
+           : status >= 500 && status != 501 ? OUTCOME_ERROR
+                                            : OUTCOME_GOOD;
+}
+
 static void on_end(void *owner)
 {
     struct relay *r = owner;
     struct sse_event rest;
 
     relay_end_call(r);
-    r->outcome = r->status >= 500 ? OUTCOME_FAILED : OUTCOME_GOOD;
+    r->outcome = outcome_of(r->status);
     r->whole = true;
     switch (r->mode) {
     case ANSWER_HELD:

@@ -25,14 +25,12 @@ enum relay_state { RELAY_WAITING, RELAY_ASKED, RELAY_ANSWERING };
 /* How the engine's bytes become the client's. */
 enum answer_mode {
     ANSWER_BYTES,  /* as they come */
-    ANSWER_WHOLE,  /* kept until the end, so that a failure in the middle can go elsewhere or be told;
-                      one that grows long goes on as ANSWER_BYTES */
+    ANSWER_WHOLE,  /* kept until the end, so that a failure in the middle can go elsewhere or be
+                      told; one that grows long goes on as ANSWER_BYTES */
     ANSWER_EVENTS, /* an event stream: whole events, so that an error event can follow any time */
     ANSWER_LINES,  /* events, each translated */
     ANSWER_HELD, /* kept until the end: to be translated, or an error to be told in another shape */
 };
-
-struct unloading; /* load.c */
 
 struct relay {
     struct list node; /* in gateway->relays */
@@ -48,7 +46,6 @@ struct relay {
     char method[16];          /* towards the engine */
     char *path;               /* of gateway_pass; else NULL */
     gateway_refuse_fn refuse; /* the same */
-    struct unloading *unloading;
 
     struct model_counts *counts;
     int64_t model_id;
@@ -122,7 +119,5 @@ extern const struct http_call_handler relay_engine_events;
 extern const struct http_exchange_events relay_client_events;
 
 /* load.c: what is done with it instead of asking an engine. */
-void relay_unload(struct relay *r);
-void relay_forget_unloading(struct relay *r);
 /* The translation's answer to a request that asked for nothing. */
 void relay_answer_nothing(struct relay *r);

@@ -24,7 +24,7 @@ struct translated {
     bool stream; /* towards the client, and then towards the engine too */
     bool load;   /* no prompt: only load the model (Ollama's empty request), then whole() with an
                     absent span */
-    bool unload; /* no prompt and keep_alive 0: only unload it, then whole() the same */
+    bool unload; /* no prompt and keep_alive 0: it may go when nothing runs; whole() at once */
     bool has_keep_alive;
     int64_t keep_alive_ms;
     void *state; /* of this request; ended by finish */

@@ -48,19 +48,20 @@ struct gpu_device {
     int index;
     int vendor_index; /* its place among the devices of its vendor, from 0 */
     enum gpu_vendor vendor;
-    bool cpu;          /* the host itself */
-    bool mig;          /* an instance of a partitioned card: engines are told its uuid */
-    bool unresponsive; /* its probe hangs: all figures are those of sampled_wall_ms */
-    char id[GPU_TEXT_SIZE];      /* stable over restarts: the uuid, else the PCI address, "cpu" */
-    char uuid[GPU_TEXT_SIZE];    /* "" when it has none */
-    char pci[GPU_TEXT_SIZE];     /* "0000:c1:00.0", lower case; "" when it has none */
+    bool cpu;                 /* the host itself */
+    bool mig;                 /* an instance of a partitioned card: engines are told its uuid */
+    bool unresponsive;        /* its probe hangs: all figures are those of sampled_wall_ms */
+    char id[GPU_TEXT_SIZE];   /* stable over restarts: the uuid, else the PCI address, "cpu" */
+    char uuid[GPU_TEXT_SIZE]; /* "" when it has none */
+    char pci[GPU_TEXT_SIZE];  /* "0000:c1:00.0", lower case; "" when it has none */
     char name[GPU_TEXT_SIZE];
-    char driver_version[GPU_TEXT_SIZE]; /* "" when it is not told */
+    char driver_version[GPU_TEXT_SIZE];                                /* "" when it is not told */
     uint64_t memory_total_bytes, memory_used_bytes, memory_free_bytes; /* used + free = total */
     uint64_t foreign_bytes; /* of the used: what is surely not held by processes of ours */
     double utilization;     /* percent */
     double temperature_c, power_w, power_limit_w, clock_mhz, memory_clock_mhz;
     int64_t sampled_wall_ms;
+    bool absent;                   /* never of one that is shown here; see gpu_probe.h */
     struct gpu_process *processes; /* the largest first */
     size_t process_count;
 };
@@ -78,7 +79,7 @@ struct gpu_host {
     unsigned cores;
     double cpu_percent; /* between the last two readings; GPU_NOT_TOLD at first */
     uint64_t memory_total_bytes, memory_used_bytes;
-    uint64_t disk_total_bytes, disk_used_bytes; /* of the data directory's file system */
+    uint64_t disk_total_bytes, disk_used_bytes;          /* of the data directory's file system */
     uint64_t network_sent_bytes, network_received_bytes; /* since boot, without loopback */
     double load_average[3];
 };
@@ -94,7 +95,7 @@ struct gpu_in {
     /* Is this process one of our engines'? NULL: none is. */
     bool (*is_ours)(void *arg, int64_t pid);
     void *arg;
-    const char *proc; /* where the host is looked at; NULL: "/proc" */
+    const char *proc;   /* where the host is looked at; NULL: "/proc" */
     const char *cgroup; /* NULL: "/sys/fs/cgroup" */
 };
 
@@ -119,6 +120,8 @@ const struct gpu_device *gpu_next(const struct gpu *g, size_t *cursor);
 const struct gpu_device *gpu_find(const struct gpu *g, int index);
 const struct gpu_device *gpu_of_vendor(const struct gpu *g, enum gpu_vendor vendor, int index);
 unsigned gpu_count(const struct gpu *g, enum gpu_vendor vendor);
+/* The devices are made up: what else this machine has does not count. */
+bool gpu_is_scripted(const struct gpu *g);
 /* Never NULL. */
 const struct gpu_host *gpu_host(const struct gpu *g);
 /* What was read of a device, the oldest first; NULL beyond the last. Void after the turn. */
@@ -137,6 +140,7 @@ enum gpu_change_kind {
     GPU_UNRESPONSIVE, /* its probe hangs */
     GPU_RESPONSIVE,   /* and answers again */
     GPU_SAMPLED,      /* of each device after each reading */
+    GPU_READY,        /* once, without a device: gpu_ready from now on */
 };
 
 struct gpu_change {

@@ -26,9 +26,9 @@ enum nvml_return {
 };
 
 enum { NVML_TEMPERATURE_GPU = 0, NVML_CLOCK_GRAPHICS = 0, NVML_CLOCK_MEMORY = 2 };
-#define NVML_MEMORY_V2          0x02000028u
-#define NVML_MEMORY_NOT_TOLD    UINT64_MAX
-#define NVML_MIG_ENABLED        1u
+#define NVML_MEMORY_V2       0x02000028u
+#define NVML_MEMORY_NOT_TOLD UINT64_MAX
+#define NVML_MIG_ENABLED     1u
 
 struct nvml_memory {
     uint64_t total, free, used;
@@ -62,4 +62,5 @@ static_assert(sizeof(struct nvml_utilization) == 8, "nvmlUtilization_t");
 static_assert(sizeof(struct nvml_pci) == 68, "nvmlPciInfo_t");
 static_assert(offsetof(struct nvml_pci, bus_id) == 36, "nvmlPciInfo_t.busId");
 static_assert(sizeof(struct nvml_process) == 24, "nvmlProcessInfo_v2_t");
-static_assert(offsetof(struct nvml_process, used_memory) == 8, "nvmlProcessInfo_v2_t.usedGpuMemory");
+static_assert(offsetof(struct nvml_process, used_memory) == 8,
+              "nvmlProcessInfo_v2_t.usedGpuMemory");

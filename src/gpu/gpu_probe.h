@@ -10,7 +10,9 @@
 
 /* What one look has found; owned by the caller (gpu_reading_finish). */
 struct gpu_reading {
-    struct gpu_device *devices; /* index and foreign_bytes are not the probe's to say */
+    /* Indexes and foreign_bytes are not the probe's to say. One that is `absent` only keeps its
+     * place. */
+    struct gpu_device *devices;
     size_t count;
     bool has_host;
     struct gpu_host host;
@@ -36,7 +38,9 @@ struct gpu_probe gpu_nvml_probe(const char *library);
 struct gpu_probe gpu_amd_probe(const char *sysfs);
 /* The host as one device, and the host itself; disk is a path on the disk to be shown. */
 struct gpu_probe gpu_host_probe(const char *proc, const char *cgroup, const char *disk);
-struct gpu_probe gpu_scripted_probe(const char *path);
+/* Reads the script, blocking; proc is where holders are looked for. */
+int gpu_scripted_probe(const char *path, const char *proc, struct gpu_probe *ret,
+                       struct error *reterr) _must_check_;
 
 /* ---- for probes ---- */
 

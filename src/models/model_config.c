@@ -395,9 +395,12 @@ static void read_retry_policy(const struct reader *in, struct retry_policy *p, j
 
 /* ---- how long it stays, and other names ---- */
 
+/* A hundred years are for ever, too: clients read no dates beyond the year 9999. */
 static int keep_alive_of_seconds(double seconds, int64_t *ret_ms)
 {
-    *ret_ms = seconds < 0 ? KEEP_ALIVE_FOREVER : (int64_t)(MIN_OF(seconds, 1e12) * 1000);
+    bool forever = seconds < 0 || seconds > 100 * 365 * 86400.0;
+
+    *ret_ms = forever ? KEEP_ALIVE_FOREVER : (int64_t)(seconds * 1000);
     return 0;
 }
 
@@ -415,9 +418,10 @@ int keep_alive_parse(const json_t *value, int64_t *ret_ms, struct error *reterr)
     if (text && str_to_duration_ms(text, &ms) == 0) {
         return keep_alive_of_seconds((double)ms / 1000, ret_ms);
     }
-    return error_set(reterr, -EINVAL,
-                     "keep_alive must be a number of seconds or a duration such as \"5m\" (negative: "
-                     "for ever)");
+    return error_set(
+        reterr, -EINVAL,
+        "keep_alive must be a number of seconds or a duration such as \"5m\" (negative: "
+        "for ever)");
 }
 
 /* keep_alive goes before llama-swap's ttl, in which 0 is for ever. */

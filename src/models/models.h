@@ -66,11 +66,11 @@ struct model_config {
     int64_t gpu_memory_mb;
     struct health_check health_check;
     struct retry_policy retry_policy;
-    bool autostart;  /* wanted as soon as it is defined */
-    bool pinned;     /* the same, and never unloaded or moved aside by berth itself */
-    bool on_demand;  /* true: a request for it starts it when it is stopped */
-    int replicas;    /* instances of it while it is wanted; 1 */
-    char **aliases;  /* other names in requests; NULL-terminated, or NULL for none */
+    bool autostart;        /* wanted as soon as it is defined */
+    bool pinned;           /* the same, and never unloaded or moved aside by berth itself */
+    bool on_demand;        /* true: a request for it starts it when it is stopped */
+    int replicas;          /* instances of it while it is wanted; 1 */
+    char **aliases;        /* other names in requests; NULL-terminated, or NULL for none */
     int64_t keep_alive_ms; /* how long it stays after its last request: `keep_alive` (seconds, a
                               duration such as "5m", negative: for ever) or llama-swap's `ttl`
                               (seconds, 0: for ever) */
@@ -144,8 +144,9 @@ const struct model *models_next(const struct models *m, size_t *cursor);
  * ask again), -ECANCELED (shutdown).
  */
 typedef void (*models_done_fn)(void *arg, int result, int64_t id, const struct error *e);
-/* -EEXIST when the public id or an alias is taken (by an id or an alias of another), -EDQUOT beyond MODELS_MAX. config is taken over in any case.
- * With autostart the model is wanted from the start. */
+/* -EEXIST when the public id or an alias is taken (by an id or an alias of another), -EDQUOT beyond
+ * MODELS_MAX. config is taken over in any case. With autostart the model is wanted from the start.
+ */
 void models_add(struct models *m, struct model_config *config, enum model_origin origin,
                 models_done_fn done, void *arg);
 /* The public id and the origin stay as they were. When autostart is turned on by it, the model

@@ -25,11 +25,12 @@ const struct option_table placement_options = { rows, ARRAY_SIZE(rows) };
 /* What is known of a model that is loaded, or about to be. By ascending id. */
 struct stay {
     int64_t model_id;
-    uint64_t ready_ms;       /* world_now_ms at which an instance became ready; 0: none has */
-    bool asked;              /* a request carried keep_alive */
-    int64_t keep_alive_ms;   /* then: that */
-    bool unloading;          /* that nobody wants it is with the catalogue */
-    bool demanded;           /* somebody waits for it, and it is not wanted yet */
+    uint64_t ready_ms;     /* world_now_ms at which an instance became ready; 0: none has */
+    bool asked;            /* a request carried keep_alive */
+    bool asked_anew;       /* since it was last said that nobody wants it */
+    int64_t keep_alive_ms; /* then: that */
+    bool unloading;        /* that nobody wants it is with the catalogue */
+    bool demanded;         /* somebody waits for it, and it is not wanted yet */
 };
 
 struct placement {
@@ -145,9 +146,9 @@ static uint64_t due_ms(const struct placement *p, const struct stay *s)
         return 0;
     }
     keep = keep_alive_ms(p, s, model->config);
-    since = is_busy(p, s->model_id) ? world_now_ms(p->world)
-                                    : MAX_OF(s->ready_ms,
-                                             dispatch_last_used_ms(p->dispatch, s->model_id));
+    since = is_busy(p, s->model_id)
+                ? world_now_ms(p->world)
+                : MAX_OF(s->ready_ms, dispatch_last_used_ms(p->dispatch, s->model_id));
     return keep == KEEP_ALIVE_FOREVER ? 0 : since + (uint64_t)keep;
 }
 
@@ -160,6 +161,7 @@ static void unload(struct placement *p, struct stay *s)
     }
     log_info("placement", model->config->id, "unloading: nobody asks for it");
     s->unloading = true;
+    s->asked_anew = false;
     models_set_wanted(p->models, s->model_id, false, WISH_IDLE, on_wished, p);
 }
 
@@ -222,8 +224,24 @@ void placement_keep_alive(struct placement *p, int64_t model_id, int64_t ms)
     struct stay *s = make_stay(p, model_id);
 
     s->asked = ms != KEEP_ALIVE_DEFAULT;
+    s->asked_anew = true;
     s->keep_alive_ms = ms;
     review_soon(p);
+}
+
+/* Whatever was said before, this holds for this stay, never for the next one. */
+void placement_let_go(struct placement *p, int64_t model_id)
+{
+    const struct model *model = models_get(p->models, model_id);
+    struct stay *s;
+
+    if (model && model->wanted) {
+        s = make_stay(p, model_id);
+        s->asked = true;
+        s->asked_anew = false;
+        s->keep_alive_ms = 0;
+        review_soon(p);
+    }
 }
 
 int64_t placement_expires_wall_ms(const struct placement *p, int64_t model_id)
@@ -255,7 +273,8 @@ void placement_on_model(void *placement, const void *model_change)
         struct stay *s = find_stay(p, c->id);
 
         if (s) {
-            s->asked = false;
+            /* What a request said while the wish was with the catalogue is for the next stay. */
+            s->asked = s->asked && s->asked_anew && c->by == WISH_IDLE;
             s->ready_ms = 0;
         }
     }

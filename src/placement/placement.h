@@ -27,6 +27,9 @@ struct placement *placement_destroy(struct placement *p);
 /* A request carried keep_alive: from now on this rules for the model (KEEP_ALIVE_FOREVER, 0 or
  * milliseconds) until another request says otherwise or the model is unloaded. */
 void placement_keep_alive(struct placement *p, int64_t model_id, int64_t keep_alive_ms);
+/* A request asks for the model to be unloaded: so it is as soon as nothing runs, unless it is
+ * pinned. Nothing, when it is not loaded. */
+void placement_let_go(struct placement *p, int64_t model_id);
 /* When the model will be unloaded if nobody asks for it, as wall time in ms; 0: never, or it is not
  * loaded. While it is busy: from now. */
 int64_t placement_expires_wall_ms(const struct placement *p, int64_t model_id);

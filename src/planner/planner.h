@@ -111,8 +111,8 @@ enum planner_format {
 };
 
 enum planner_kv_format {
-    PLANNER_KV_AUTO, /* what the engine does when nobody says: 8 bits for TensorRT-LLM with FP8 or FP4
-                        weights, else 16 */
+    PLANNER_KV_AUTO, /* what the engine does when nobody says: 8 bits with FP8 or FP4 weights for
+                        TensorRT-LLM and on Blackwell, else 16 */
     PLANNER_KV_16,
     PLANNER_KV_8,
     PLANNER_KV_4,
@@ -328,6 +328,7 @@ struct planner_row {
     const struct planner_model *model;
     const struct planner_chip *chip;
     int engine, format, kv;
+    bool understood;  /* else reason says what is wrong with it */
     bool generic_isl; /* the row had none */
     struct planner_plan plan;
     struct planner_load load;

@@ -4,7 +4,7 @@
  * driver shows it ("80 GB" is 80 GiB), all in powers of ten. Each row says where its figures come
  * from; RECALLED marks those that were written down from memory.
  */
-#include "planner/presets.h"
+#include "planner/planner_int.h"
 
 // clang-format off
 const struct planner_chip planner_chips[] = {

@@ -5,7 +5,7 @@
  * down from memory. "published" is the size that the model's makers state, which a test holds
  * against the sum of the dimensions.
  */
-#include "planner/presets.h"
+#include "planner/planner_int.h"
 
 // clang-format off
 const struct planner_model planner_models[] = {

@@ -182,6 +182,17 @@ test('embeddings and completions reach their own endpoints', async () => {
     assert.match(asked().at(-2).head, /^POST \/v1\/embeddings /);
 });
 
+test('a client whose requests the engine answers with errors takes the model from nobody else', async () => {
+    for (const status of [500, 501]) {
+        for (let n = 0; n < 12; n++) {
+            assert.equal((await daemon.chat('one', { scripted: { status } })).status, status);
+        }
+        const { targets } = (await daemon.get('/api/proxy/targets')).json;
+        assert.equal(targets.one.length, 1);
+        assert.equal((await daemon.chat('one')).status, 200);
+    }
+});
+
 test('wrong paths and methods get the OpenAI error object', async () => {
     const missing = await daemon.post('/v1/nothing/here', {});
     assert.equal(missing.status, 404);

@@ -131,6 +131,7 @@ test('pinned: up from the start, and not unloaded', async () => {
     await daemon.create(real('pinned', { pinned: true, keep_alive: '1s' }));
     await daemon.readyInstance('pinned');
     assert.equal((await daemon.chat('pinned', { max_tokens: 2, keep_alive: 0 })).status, 200);
+    assert.equal((await daemon.post('/api/generate', { model: 'pinned', keep_alive: 0 })).status, 200, 'whom Ollama would unload');
     const [before] = await daemon.instances('pinned');
     const later = Date.now() + 2500;
     await until('its second to be long over', async () => Date.now() > later, 5000, 100);
@@ -208,6 +209,10 @@ test('replicas: all come up, all work, one fewer when asked; a crash of one is n
     process.kill(first.pid, 'SIGKILL');
     assert.equal((await daemon.chat('twin', { max_tokens: 5 })).status, 200);
     await until('two ready again', async () => (await daemon.instances('twin')).filter((one) => one.state === 'ready').length === 2, 20_000);
+    const before = daemon.engines();
+    assert.equal((await daemon.post('/api/models/twin/restart?wait=1')).status, 200);
+    assert.equal((await daemon.instances('twin')).filter((one) => one.state === 'ready').length, 2, 'the answer comes when all are back');
+    assert.ok(daemon.engines().every((pid) => !before.includes(pid)), 'each is a fresh one');
     const config = (await daemon.get('/api/models/twin/config')).json;
     assert.equal((await daemon.ask({ method: 'PUT', path: '/api/models/twin', body: { ...config, replicas: 1 } })).status, 200);
     await until('one left', async () => daemon.engines().length === 1, 20_000);

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { Daemon, model, recorded } from './lib/daemon.ts';
 import { checkTraffic } from './lib/openapi.ts';
 import { llamaServer, quickstartGguf, scriptedEngine } from './lib/paths.ts';
-import { alive } from './lib/proc.ts';
+import { alive, kill } from './lib/proc.ts';
 import { until } from './lib/wait.ts';
 
 let daemon: Daemon;
@@ -97,6 +97,12 @@ test('status and health of a model, asked and probed', async () => {
     const told = (await daemon.get('/api/models/probed/health')).json;
     assert.equal(told.health_status, 'healthy');
     assert.equal(told.health_result.is_healthy, true);
+    // What once went wrong is no message of one that is well again.
+    const [first] = await daemon.instances('probed');
+    kill(first.pid);
+    await until('it to be up again', async () => (await daemon.instances('probed'))[0]?.restarts === 1 && (await daemon.status('probed')) === 'running');
+    const again = (await daemon.get('/api/models/probed/health')).json.health_result;
+    assert.deepEqual([again.is_healthy, again.message], [true, null]);
     await daemon.ask({ method: 'DELETE', path: '/api/models/probed?wait=1' });
 });
 

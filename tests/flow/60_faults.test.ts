@@ -207,7 +207,8 @@ test('an answer that is no HTTP becomes a 502 object, and the engine is asked ag
 });
 
 test('the engine\'s own errors are passed on', async () => {
-    await daemon.up(daemon.scripted('refusing'));
+    const record = join(daemon.dir, 'refusing-record');
+    await daemon.up(daemon.scripted('refusing', { record }));
     const body = '{"error":{"code":400,"message":"request (64026 tokens) exceeds the available context size","type":"exceed_context_size_error"}}';
     const answer = await daemon.chat('refusing', { scripted: { status: 400, body } });
     assert.equal(answer.status, 400);
@@ -218,6 +219,8 @@ test('the engine\'s own errors are passed on', async () => {
         assert.ok(failed.json.error.message);
     }
     assert.equal((await daemon.chat('refusing')).status, 200);
+    const asked = recorded(record).filter((line) => line.mark === 'request' && line.head.startsWith('POST'));
+    assert.equal(asked.length, 4, 'each was asked once: there is no other to go to');
     await remove('refusing');
 });
 
@@ -308,6 +311,18 @@ test('a slow reader of a 1 GB answer slows the engine; berth\'s memory stays bou
     readers.forEach((raw) => raw.close());
     await until('all slots to be free', async () => (await busySlots(instance)) === 0, 5000);
     assert.deepEqual(await own.finish(), []);
+});
+
+test('what must be held to its end (Ollama, not streamed) is held within the budget, and refused beyond it', async () => {
+    const tight = await Daemon.start({ config: { gateway: { spill_budget: '1MiB' } } });
+    await tight.up(tight.scripted('long', { events: 400, event_bytes: 8192 }));
+    const ask = () => tight.post('/api/generate', { model: 'long', prompt: 'go', stream: false });
+    const refused = await ask();
+    assert.equal(refused.status, 503, refused.text.slice(0, 300));
+    assert.match(refused.json.error, /too many long answers are held/);
+    assert.match((await tight.get('/metrics')).text, /berth_spilled_bytes 0\n/);
+    assert.equal((await tight.chat('long')).text.length > 400 * 8192, true, 'one that can go as it comes is whole');
+    assert.deepEqual(await tight.finish(), []);
 });
 
 test('an engine that logs ten megabytes does not trouble berth', async () => {

@@ -14,7 +14,7 @@ function same(a: Instance, b: Instance): void {
     assert.deepEqual({ pid: b.pid, start_time: b.start_time, id: b.id }, { pid: a.pid, start_time: a.start_time, id: a.id });
 }
 
-test('the same process serves after kill -9 of berth; its later death is seen within a second; it can still log', async () => {
+test('B.16 13: the same process serves after kill -9 of berth; its later death is seen within a second; it can still log', async () => {
     const daemon = await Daemon.start();
     const record = join(daemon.dir, 'record');
     const scripted = await daemon.up(daemon.scripted('scripted', { record }));

@@ -62,8 +62,12 @@ test(`${kills} random deaths: the same processes serve on, never two of one, no 
 
         await pause(5); // a child that was between fork and exec at the death gets its mark
         // One that had not become an engine yet sees that its parent is gone, and ends by itself.
-        await until(`${where}: half-made engines to be gone`, () => ![...marked(daemon.id).keys()].some(isHalfMade), 5000);
-        const marks = marked(daemon.id);
+        // What is compared below is the very look that found none: the next one may find another that just got its mark.
+        let marks = marked(daemon.id);
+        await until(`${where}: half-made engines to be gone`, () => {
+            marks = marked(daemon.id);
+            return ![...marks.keys()].some((pid) => isHalfMade(pid) || !alive(pid));
+        }, 5000);
         const survivors = new Map([...marks.keys()].map((pid) => [pid, startTime(pid)]));
         assert.equal(new Set(marks.values()).size, marks.size, `${where}: one process an instance`);
         await daemon.launch();

@@ -29,7 +29,8 @@ enum {
     DEADLINE_MS = 40000,
     STALL_MS = 4000,
     MAX_ATTEMPTS = 3,
-    PIECES = 25, /* deliveries that a message takes at most, with latency */
+    KEPT_MAX = 64 * 1024, /* of a whole answer, until it is whole */
+    PIECES = 25,          /* deliveries that a message takes at most, with latency */
 };
 
 enum ask_state { ASK_OPEN, ASK_ANSWERED, ASK_CUT, ASK_LEFT };
@@ -56,8 +57,9 @@ struct ask {
     uint64_t asked_ms, left_ms, resumed_ms;
 
     /* What engines did to it. */
-    unsigned lost;      /* connections that ended before the head of its answer, and refusals */
+    unsigned lost;      /* connections that ended before the client was sent anything; refusals */
     unsigned deaths;    /* of engines of its model, or of their connections, since it was asked */
+    bool begun;         /* an engine has read it */
     bool broken;        /* an answer that is none, or none at all in time */
     bool cut;           /* an answer that was begun and not ended */
     bool refused;       /* an error of the engine's own */
@@ -141,6 +143,8 @@ void engine_close_idle(struct sim_engine *engine);
 void engine_get_stuck(struct sim_engine *engine);
 /* It answers everything with an error for so long. */
 void engine_get_sick(struct sim_engine *engine, uint64_t for_ms);
+/* A whole answer that is not kept. */
+bool ask_is_long(const struct ask *a);
 /* Since when it has been working on what it has now; 0: it has nothing. */
 uint64_t engine_works_since(const struct sim_engine *engine);
 /* Requests that an engine is working on. */

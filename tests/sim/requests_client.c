@@ -259,10 +259,12 @@ static void on_end(void *owner)
 
 static bool may_be_cut(const struct ask *a)
 {
-    return a->cut || a->broken || ended_on_its_way(a) || is_over(a, a->deadline_ms);
+    return ask_is_long(a) &&
+           (a->cut || a->broken || ended_on_its_way(a) || is_over(a, a->deadline_ms));
 }
 
-/* Only a whole answer that was begun may be cut. */
+/* Only a whole answer that was begun may be cut, and only one that is not kept until it is whole.
+ */
 static void on_fail(void *owner, const struct error *e)
 {
     struct ask *a = owner;

@@ -57,13 +57,26 @@ const char *word_of(const struct ask *a, unsigned token, char out[WORD_MAX])
     return out;
 }
 
-/* The answer in hand ends before its end. */
+bool ask_is_long(const struct ask *a)
+{
+    return a->tokens * MAX_OF(a->word_bytes, 8U) + 1024 > KEPT_MAX;
+}
+
+/* The answer in hand ends before its end. One that is kept until it is whole is still to be had of
+ * another. */
 static void note_loss(struct talk *t)
 {
-    if (t->ask && t->head_sent) {
-        t->ask->cut = true;
-    } else if (t->ask) {
-        t->ask->lost++;
+    struct ask *a = t->ask;
+
+    if (!a) {
+        return;
+    }
+    t->engine->worked_ms = scene_now(t->scene);
+    if (t->head_sent && (a->stream || ask_is_long(a))) {
+        a->cut = true;
+    }
+    if (!t->head_sent || !a->stream) {
+        a->lost++;
     }
 }
 
@@ -407,6 +420,7 @@ static void begin_request(struct talk *t, const json_t *body)
 
     assert_in_range(number, 0, t->scene->asked - 1);
     t->ask = &t->scene->asks[number];
+    t->ask->begun = true;
     assert_int_equal(json_is_true(json_object_get(body, "stream")), t->ask->stream);
     t->usage = json_is_true(json_object_get(options, "include_usage"));
     assert_int_equal(t->usage, t->ask->stream && (t->ask->wants_usage || t->ask->chat));

@@ -128,7 +128,8 @@ static void check_idle(struct scene *s, struct subject *of, const struct model *
     int64_t stay = stay_of(s, of).most;
     uint64_t since = MAX_OF(idle_since(s, of), of->touched_ms);
 
-    if (!model->wanted || is_busy(s, of->id) || of->ready_ms == 0 || stay == KEEP_ALIVE_FOREVER) {
+    if (!model->wanted || is_busy(s, of->id) || stay == KEEP_ALIVE_FOREVER ||
+        rig_count_instances(s->rig, of->id, INSTANCE_READY) == 0) {
         return;
     }
     if (scene_now(s) > since + (uint64_t)stay + UNLOAD_MS + SOON_MS) {
@@ -410,8 +411,13 @@ static void check_times(const struct scene *s)
     for (unsigned i = 0; i < s->asked; i++) {
         const struct ask *a = &s->asks[i];
         uint64_t end = a->asked_ms + a->deadline_ms + 2 * scene_delay(s) + SOON_MS;
+        uint64_t wait = a->asked_ms + a->queue_timeout_ms + 3 * scene_delay(s) + SOON_MS;
         uint64_t rest = a->resumed_ms ? a->resumed_ms + 200 * s->latency_ms + SOON_MS : 0;
 
+        if (a->state == ASK_OPEN && !a->paused && !a->begun && a->lost + a->deaths == 0 &&
+            scene_now(s) > MAX_OF(wait, rest)) {
+            complain(a, "waits for longer than %llu ms", (unsigned long long)a->queue_timeout_ms);
+        }
         if (a->state == ASK_OPEN && !a->paused && scene_now(s) > MAX_OF(end, rest)) {
             complain(a, "not answered within its deadline of %llu ms",
                      (unsigned long long)a->deadline_ms);

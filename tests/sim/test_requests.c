@@ -588,7 +588,7 @@ static void run_history(uint64_t seed)
 
 static void test_histories(void **state)
 {
-    run_histories("sim/requests", 600, run_history);
+    run_histories("sim/requests", 500, run_history);
 }
 
 int main(void)

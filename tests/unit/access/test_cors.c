@@ -128,7 +128,7 @@ static void test_answers(void **state)
 
     expect(NULL, GET("https://app.example"), WORDS(" 200 "), WORDS("Access-Control", "Vary"));
     expect(named, GET("https://app.example"),
-           WORDS(ALLOW ": https://app.example\r\n", "Vary: Origin\r\n",
+           WORDS((ALLOW ": https://app.example\r\n"), "Vary: Origin\r\n",
                  "Access-Control-Expose-Headers: x-request-id, retry-after", "hello"),
            WORDS("Credentials", ALLOW ": *"));
     expect(named, GET("https://other.example"), WORDS(" 200 ", "Vary: Origin\r\n"),
@@ -152,7 +152,7 @@ static void test_refusals_of_the_server(void **state)
 static void test_preflights(void **state)
 {
     expect(named, PREFLIGHT("https://app.example", "Access-Control-Request-Headers: x-a, x-b\r\n"),
-           WORDS(" 204 ", ALLOW ": https://app.example\r\n",
+           WORDS(" 204 ", (ALLOW ": https://app.example\r\n"),
                  "Access-Control-Allow-Methods: GET, POST\r\n",
                  "Access-Control-Allow-Headers: x-a, x-b\r\n", "Access-Control-Max-Age: "),
            WORDS("Credentials", "Private-Network"));

@@ -34,7 +34,7 @@ static void on_engine_request(void *owner, struct http_exchange *x)
     }
     echo = xasprintf("%.*s %.*s %.*s", SPAN_ARG(head->method), SPAN_ARG(head->target), (int)body.n,
                      body.p ? body.p : "");
-    http_respond(x, f->engine_failing ? 500 : 200, "text/plain", span_of(echo));
+    http_respond(x, f->engine_status ? f->engine_status : 200, "text/plain", span_of(echo));
 }
 
 static void on_engine_end(void *arg)
@@ -97,15 +97,13 @@ static const struct option_table test_options = { test_rows, ARRAY_SIZE(test_row
 
 static void load_config(struct fixture *f)
 {
-    const struct option_table *const tables[] = { &test_options,
-                                                  &access_options,
-                                                  &engines_options,
-                                                  &dispatch_options,
-                                                  &placement_options,
-                                                  &gateway_options,
-                                                  NULL };
+    const struct option_table *const tables[] = { &test_options,     &access_options,
+                                                  &gpu_options,      &engines_options,
+                                                  &dispatch_options, &placement_options,
+                                                  &gateway_options,  NULL };
     char *setting = xasprintf("BERTH_ENGINES_LLAMA_SERVER=%s/engine", f->dir);
-    const char *const env[] = { setting, "BERTH_CORS_ORIGINS=https://app.example,*", NULL };
+    const char *const env[] = { setting, "BERTH_GPU_SCRIPTED=devices.yaml",
+                                "BERTH_CORS_ORIGINS=https://app.example,*", NULL };
     struct error e = { 0 };
 
     if (config_load(NULL, env, tables, &f->config, &e) < 0) {
@@ -113,6 +111,13 @@ static void load_config(struct fixture *f)
     }
     free(setting);
 }
+
+static const char devices[] =
+    "devices:\n"
+    "  - {id: GPU-a, uuid: GPU-a, name: Card A, memory_total: 1000MiB, memory_used: 300.5MiB,\n"
+    "     utilization: 79.9, temperature: 50, power: 120.5, driver_version: 570.1.2,\n"
+    "     processes: [{pid: 1, memory: 10MiB}, {pid: 2}]}\n"
+    "  - {name: Card B, vendor: amd, memory_total: 2000MiB, utilization: 80}\n";
 
 static void make_files(struct fixture *f)
 {
@@ -124,6 +129,9 @@ static void make_files(struct fixture *f)
     f->model_path = xasprintf("%s/model.gguf", f->dir);
     fd = open(f->model_path, O_CREAT | O_WRONLY, 0600);
     assert_int_equal(write(fd, "GGUF", 4), 4);
+    close(fd);
+    fd = open("devices.yaml", O_CREAT | O_WRONLY, 0600);
+    assert_int_equal(write(fd, devices, strlen(devices)), (ssize_t)strlen(devices));
     close(fd);
     fd = open("engine", O_CREAT | O_WRONLY, 0700);
     close(fd);
@@ -138,6 +146,11 @@ static void build(struct fixture *f)
     char *new_key = NULL;
 
     f->metrics = metrics_create();
+    assert_int_equal(
+        gpu_create(
+            &(struct gpu_in){ .world = f->world, .config = f->config, .metrics = f->metrics },
+            &f->gpu, &e),
+        0);
     assert_int_equal(store_open(f->world, &store, &f->store, &e), 0);
     f->events = events_create(f->world, f->store);
     f->models = models_create(f->world, f->store, f->events);
@@ -172,6 +185,7 @@ static void build(struct fixture *f)
                                           .dispatch = f->dispatch,
                                           .placement = f->placement,
                                           .gateway = f->gateway,
+                                          .gpu = f->gpu,
                                           .metrics = f->metrics,
                                           .router = f->router,
                                           .data_dir = f->dir,
@@ -258,12 +272,14 @@ void fixture_destroy(struct fixture *f)
     models_destroy(f->models);
     access_destroy(f->access);
     events_destroy(f->events);
+    gpu_destroy(f->gpu);
     metrics_destroy(f->metrics);
     assert_int_equal(sim_live_processes(f->world), 0);
     world_destroy(f->world);
     config_free(f->config);
     unlink(f->model_path);
     unlink("engine");
+    unlink("devices.yaml");
     assert_int_equal(chdir("/"), 0);
     rmdir(f->dir);
     free(f->model_path);

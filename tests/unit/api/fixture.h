@@ -16,6 +16,7 @@ struct fixture {
     struct world *world;
     struct config *config;
     struct metrics *metrics;
+    struct gpu *gpu; /* by the script devices.yaml: two cards */
     struct store *store;
     struct events *events;
     struct models *models;
@@ -36,7 +37,7 @@ struct fixture {
                      "engine" */
     char *model_path;
     bool engine_broken;  /* engines exit with 1 as soon as they start */
-    bool engine_failing; /* engines answer everything but their probes with 500 */
+    int engine_status; /* what engines answer everything but their probes with; 0: 200 */
 };
 
 struct fixture *fixture_create(void);

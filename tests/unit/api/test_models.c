@@ -174,7 +174,7 @@ static void test_big_body(void **state)
 static void test_validate(void **state)
 {
     struct fixture *f = fixture_create();
-    char *body = definition(f, "tiny");
+    char *body = definition(f, "tiny"), *text;
     struct answer a = ask(f, "POST", "/api/models/validate", body);
 
     assert_int_equal(a.status, 200);
@@ -188,6 +188,13 @@ static void test_validate(void **state)
     assert_int_equal(a.status, 200);
     assert_true(json_is_false(json_object_get(a.json, "is_valid")));
     assert_true(json_array_size(json_object_get(a.json, "errors")) > 0);
+    answer_finish(&a);
+
+    a = ask(f, "POST", "/api/models/validate",
+            "{\"id\":\"x\",\"priority\":5,\"health_check\":{\"interval\":\"often\"}}");
+    text = json_dumps(json_object_get(a.json, "errors"), 0);
+    assert_non_null(strstr(text, "\"health_check.interval: "));
+    free(text);
     answer_finish(&a);
 
     a = ask(f, "GET", "/api/models/", NULL);

@@ -156,7 +156,7 @@ static void test_figures_and_history(void **state)
     for (int i = 0; i < 3; i++) {
         ask_expect(f, 200, "GET", "/api/proxy/models/m/fine", NULL);
     }
-    f->engine_failing = true;
+    f->engine_status = 500;
     ask_expect(f, 500, "POST", "/api/proxy/models/m/broken", "{}");
 
     a = ask(f, "GET", "/api/proxy/stats", NULL);
@@ -286,7 +286,7 @@ static bool is_active(struct fixture *f)
     return active;
 }
 
-/* An engine that is up and fails every request: its breaker opens, and it is no target then. */
+/* An engine that is up and not able to serve: its breaker opens, and it is no target then. */
 static void test_open_breaker(void **state)
 {
     struct fixture *f = fixture_create();
@@ -295,10 +295,10 @@ static void test_open_breaker(void **state)
 
     run_model(f, "m");
     assert_true(is_active(f));
-    f->engine_failing = true;
+    f->engine_status = 503;
     while (is_active(f) && failures < 20) {
         a = ask(f, "GET", "/api/proxy/models/m/x", NULL);
-        failures += a.status == 500;
+        failures += a.status == 503;
         answer_finish(&a);
     }
     assert_in_range(failures, 2, 19);

@@ -25,6 +25,21 @@ static void numbers_are_strict(void **state)
     assert_int_equal(span_to_i64(SPAN("-"), &i), -EINVAL);
 }
 
+static void distance_counts_changed_letters(void **state)
+{
+    char longest[129];
+
+    assert_int_equal(str_distance("models", "models"), 0);
+    assert_int_equal(str_distance("", "abc"), 3);
+    assert_int_equal(str_distance("listne", "listen"), 2);
+    assert_int_equal(str_distance("kitten", "sitting"), 3);
+    memset(longest, 'x', 128);
+    longest[128] = '\0';
+    assert_true(str_distance(longest, "x") == SIZE_MAX);
+    assert_true(str_distance("x", longest) == SIZE_MAX);
+    assert_int_equal(str_distance(longest + 1, "x"), 126);
+}
+
 static void durations_and_sizes(void **state)
 {
     uint64_t v;
@@ -39,6 +54,7 @@ static void durations_and_sizes(void **state)
     assert_int_equal(v, 2000);
     assert_int_equal(str_to_duration_ms("2h45m1.5s", &v), 0);
     assert_int_equal(v, 9901500);
+    assert_int_equal(str_to_duration_ms("100000000d100000000d", &v), -ERANGE);
     assert_int_equal(str_to_duration_ms("2h45", &v), -EINVAL);
     assert_int_equal(str_to_duration_ms("", &v), -EINVAL);
     assert_int_equal(str_to_duration_ms("1s2", &v), -EINVAL);
@@ -114,11 +130,9 @@ static void secrets_compare(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_are_strict),
-        cmocka_unit_test(durations_and_sizes),
-        cmocka_unit_test(words_are_split_without_a_shell),
-        cmocka_unit_test(utf8_is_checked),
-        cmocka_unit_test(spans_are_cut),
+        cmocka_unit_test(numbers_are_strict),  cmocka_unit_test(distance_counts_changed_letters),
+        cmocka_unit_test(durations_and_sizes), cmocka_unit_test(words_are_split_without_a_shell),
+        cmocka_unit_test(utf8_is_checked),     cmocka_unit_test(spans_are_cut),
         cmocka_unit_test(secrets_compare),
     };
 

@@ -72,7 +72,11 @@ static void sign(X509 *cert, EVP_PKEY *key)
 
 static void remove_authority_file(void)
 {
-    unlink(getenv("SSL_CERT_FILE"));
+    const char *path = getenv("SSL_CERT_FILE");
+
+    if (path) {
+        unlink(path);
+    }
 }
 
 void tls_server_trust(void)

@@ -159,6 +159,11 @@ static void the_environment_is_expanded(void **state)
     config_free(c);
 }
 
+static const char *text_of(const struct config *c, size_t model, const char *member)
+{
+    return json_string_value(json_object_get(json_array_get(config_models(c), model), member));
+}
+
 /* ${PORT} and its like in an engine's command line are the engine's, not the environment's. */
 static void an_engines_own_names_are_left_to_it(void **state)
 {
@@ -169,7 +174,12 @@ static void an_engines_own_names_are_left_to_it(void **state)
                               "  - name: ${PORT}\n"
                               "    parameters:\n"
                               "      command: run ${HOME}/x ${MODEL} ${MODEL_ID} ${PORT} $$5\n"
-                              "  - parameters: { command: [ run, \"unix:${SOCKET}\" ] }\n",
+                              "  - parameters: { command: [ run, \"unix:${SOCKET}\" ] }\n"
+                              "  - framework: command\n"
+                              "    additional_parameters: --port ${PORT} ${HOME}\n"
+                              "    parameters: { env: { P: \"${PORT}\" } }\n"
+                              "  - framework: llama_cpp\n"
+                              "    additional_parameters: --x ${PORT}\n",
                               env);
     const json_t *first = json_array_get(config_models(c), 0),
                  *second = json_array_get(config_models(c), 1);
@@ -182,6 +192,14 @@ static void an_engines_own_names_are_left_to_it(void **state)
     assert_string_equal(json_string_value(json_object_get(parameters, "command")),
                         "run /h/x ${MODEL} ${MODEL_ID} ${PORT} $$5");
     assert_string_equal(json_string_value(json_array_get(words, 1)), "unix:${SOCKET}");
+    assert_string_equal(text_of(c, 2, "additional_parameters"), "--port ${PORT} /h");
+    assert_string_equal(
+        json_string_value(json_object_get(
+            json_object_get(json_object_get(json_array_get(config_models(c), 2), "parameters"),
+                            "env"),
+            "P")),
+        "${PORT}");
+    assert_string_equal(text_of(c, 3, "additional_parameters"), "--x 1");
     config_free(c);
     assert_int_equal(
         load(d, "models:\n  - parameters: { command: \"a ${NOPE}\" }\n", env, &none, &e), -EINVAL);

@@ -107,6 +107,43 @@ static void each_failed_trial_doubles_the_time_up_to_eight_times(void **state)
     close_scene(&s);
 }
 
+/* Bad requests make an engine answer with errors, too: they may cost an instance its turn, never
+ * all others the model. */
+static void errors_open_it_only_while_another_is_closed(void **state)
+{
+    struct scene s;
+
+    open_with_one(&s);
+    for (int i = 0; i < 10; i++) {
+        ask_and_end(&s, 1, OUTCOME_ERROR);
+    }
+    assert_int_equal(breaker(&s, 0), BREAKER_CLOSED);
+    bring_up(&s, 1, 1);
+    for (int i = 0; i < 10; i++) {
+        ask_and_end(&s, 1, OUTCOME_ERROR);
+    }
+    assert_int_equal((breaker(&s, 0) == BREAKER_CLOSED) + (breaker(&s, 1) == BREAKER_CLOSED), 1);
+    close_scene(&s);
+}
+
+/* The last door opens for good as soon as somebody answers behind it. */
+static void the_trial_of_the_only_one_may_be_answered_with_an_error(void **state)
+{
+    struct dispatch_target t = { 0 };
+    struct scene s;
+
+    open_with_one(&s);
+    fail_three(&s);
+    sim_run_for(s.w, 5010);
+    ask_and_end(&s, 1, OUTCOME_ERROR);
+    assert_int_equal(breaker(&s, 0), BREAKER_CLOSED);
+    assert_true(dispatch_target(s.d, instances[0].uuid, &t));
+    assert_int_equal(t.errors, 4);
+    ask_and_end(&s, 1, OUTCOME_FAILED); /* the failures in a row are not forgotten */
+    assert_int_equal(breaker(&s, 0), BREAKER_OPEN);
+    close_scene(&s);
+}
+
 /* A long stream as the trial must not keep the others waiting to its end. But one that dies after
  * its first tokens opens the breaker at once, as a failed trial does. */
 static void tokens_of_the_trial_close_it_for_as_long_as_nothing_fails(void **state)
@@ -226,6 +263,8 @@ int main(void)
         cmocka_unit_test(while_it_is_open_another_instance_works_or_requests_wait),
         cmocka_unit_test(half_open_it_gets_one_at_a_time_until_one_is_good),
         cmocka_unit_test(each_failed_trial_doubles_the_time_up_to_eight_times),
+        cmocka_unit_test(errors_open_it_only_while_another_is_closed),
+        cmocka_unit_test(the_trial_of_the_only_one_may_be_answered_with_an_error),
         cmocka_unit_test(tokens_of_the_trial_close_it_for_as_long_as_nothing_fails),
         cmocka_unit_test(what_was_sent_before_it_opened_does_not_move_it),
         cmocka_unit_test(an_unreachable_one_is_tried_by_one_request_only),

@@ -51,6 +51,18 @@ static void who_does_not_want_it_loaded_is_refused(void **state)
     close_scene(&s);
 }
 
+static void who_gave_up_waiting_has_used_it_so_long(void **state)
+{
+    struct scene s;
+
+    open_on_demand(&s);
+    assert_int_equal(ask(&s, &s.askers[0], 1), 0);
+    sim_run_for(s.w, 5000);
+    end(&s.askers[0], OUTCOME_NONE);
+    assert_int_equal(dispatch_last_used_ms(s.d, 1), world_now_ms(s.w));
+    close_scene(&s);
+}
+
 /* What was told may have been lost (a store that was busy): the next one tells it anew. */
 static void when_the_line_was_empty_it_is_told_again(void **state)
 {
@@ -147,6 +159,23 @@ static void unloading_what_works_is_told_at_once(void **state)
     close_scene(&s);
 }
 
+/* Not wanted any more, and its instance is not told yet: it takes one more request. */
+static void what_is_given_in_the_moment_of_unloading_is_told(void **state)
+{
+    struct scene s;
+
+    open_on_demand(&s);
+    models[0].wanted = true;
+    bring_up(&s, 0, 1);
+    tell_wanted(&s, 1, false, WISH_IDLE);
+    assert_int_equal(ask(&s, &s.askers[0], 1), 1);
+    tell(&s, 0, INSTANCE_DRAINING, false);
+    sim_run_for(s.w, 1);
+    assert_int_equal(s.demanded[0], 1);
+    assert_int_equal(s.demand_waiting, 0);
+    close_scene(&s);
+}
+
 static void unloaded_again_while_somebody_waits_is_told_again(void **state)
 {
     struct scene s;
@@ -167,12 +196,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_for_a_stopped_model_waits_and_is_told_of_once),
+        cmocka_unit_test(who_gave_up_waiting_has_used_it_so_long),
         cmocka_unit_test(who_does_not_want_it_loaded_is_refused),
         cmocka_unit_test(when_the_line_was_empty_it_is_told_again),
         cmocka_unit_test(a_persons_stop_refuses_those_who_wait_and_not_those_who_come_after),
         cmocka_unit_test(a_request_during_idle_unload_is_not_lost),
         cmocka_unit_test(the_kept_instance_may_go_once_nobody_waits_for_it),
         cmocka_unit_test(unloading_what_works_is_told_at_once),
+        cmocka_unit_test(what_is_given_in_the_moment_of_unloading_is_told),
         cmocka_unit_test(unloaded_again_while_somebody_waits_is_told_again),
     };
 

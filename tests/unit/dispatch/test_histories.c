@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 
-enum { STEPS = 400, ROUNDS = 200, QUEUE_TIMEOUT_MS = 60000 };
+enum { STEPS = 400, ROUNDS = 200, QUEUE_TIMEOUT_MS = 300000 };
 
 static const char *const env[] = { "BERTH_GATEWAY_MAX_QUEUE=20", "BERTH_GATEWAY_BREAKER_FAILURES=2",
                                    "BERTH_GATEWAY_BREAKER_OPEN=50ms", NULL };
@@ -176,7 +176,7 @@ static void step_model(struct scene *s)
 static void step_asker(struct scene *s)
 {
     static const enum outcome outcomes[] = { OUTCOME_GOOD, OUTCOME_GOOD, OUTCOME_FAILED,
-                                             OUTCOME_NONE };
+                                             OUTCOME_ERROR, OUTCOME_NONE };
     struct asker *a = &s->askers[below(s, ASKERS)];
 
     if (!a->ticket) {

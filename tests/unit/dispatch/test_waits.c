@@ -355,6 +355,21 @@ static void failing_fast_makes_no_short_wait(void **state)
     close_scene(&s.scene);
 }
 
+/* What was up before this berth was tells nothing of how long loading takes. */
+static void an_adopted_one_was_not_loaded(void **state)
+{
+    struct scene s;
+
+    open_scene(&s, 1);
+    make_instance(&s, 0, 1, 4);
+    instances[0].adopted = true;
+    instances[0].ready_in_ms = 20;
+    tell(&s, 0, INSTANCE_READY, false);
+    tell(&s, 0, INSTANCE_STOPPING, true);
+    assert_int_equal(dispatch_expected_wait_ms(s.d, 1), 10000);
+    close_scene(&s);
+}
+
 static void loading_is_told_as_it_was_measured(void **state)
 {
     struct scene s;
@@ -473,6 +488,7 @@ int main(void)
         cmocka_unit_test(what_is_told_follows_the_work),
         cmocka_unit_test(as_long_as_nothing_ends_the_wait_that_is_told_grows),
         cmocka_unit_test(failing_fast_makes_no_short_wait),
+        cmocka_unit_test(an_adopted_one_was_not_loaded),
         cmocka_unit_test(loading_is_told_as_it_was_measured),
         cmocka_unit_test(told_waits_of_a_loading_model_come_true),
         cmocka_unit_test(an_open_breaker_is_waited_for),

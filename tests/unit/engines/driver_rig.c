@@ -144,7 +144,8 @@ void driver_check(const struct engine_driver *driver, const char *members, const
     struct model_config *model = driver_model(driver->frameworks[0], members);
     struct validation v = validation_init();
 
-    driver->validate(driver_rig_config, model, &v, &v);
+    driver->validate(&(struct engine_context){ .config = driver_rig_config, .model = model }, &v,
+                     &v);
     check_list("errors", v.errors, error, members);
     check_list("warnings", v.warnings, warning, members);
     validation_finish(&v);
@@ -157,7 +158,8 @@ void driver_check_apart(const struct engine_driver *driver, const char *members,
     struct model_config *model = driver_model(driver->frameworks[0], members);
     struct validation v = validation_init(), m = validation_init();
 
-    driver->validate(driver_rig_config, model, &v, &m);
+    driver->validate(&(struct engine_context){ .config = driver_rig_config, .model = model }, &v,
+                     &m);
     check_list("errors", v.errors, definition, members);
     check_list("lacks", m.errors, machine, members);
     validation_finish(&v);

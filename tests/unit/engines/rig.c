@@ -52,11 +52,12 @@ static void answer_loaded(struct engine_conn *c)
         snprintf(body, sizeof(body),
                  "[{\"id\":0,\"is_processing\":true,\"next_token\":{\"n_decoded\":%llu}}]",
                  (unsigned long long)engine->progress);
-    } else {
-        snprintf(body, sizeof(body), "{\"status\":\"ok\",\"total_slots\":%u,\"is_sleeping\":%s}",
-                 engine->behaviour.slots ? engine->behaviour.slots : 4,
-                 engine->asleep ? "true" : "false");
+        respond(c, engine->slots_status ? engine->slots_status : 200, body);
+        return;
     }
+    snprintf(body, sizeof(body), "{\"status\":\"ok\",\"total_slots\":%u,\"is_sleeping\":%s}",
+             engine->behaviour.slots ? engine->behaviour.slots : 4,
+             engine->asleep ? "true" : "false");
     respond(c, engine->status ? engine->status : 200, body);
 }
 

@@ -42,6 +42,7 @@ struct sim_engine {
     uint64_t worked_ms; /* for a service: it has ended a request then */
     bool asleep;        /* says so, and must not be asked for its progress */
     uint64_t progress;  /* the number that it tells */
+    int slots_status;   /* of its answer to that question; 0: 200 */
     int status;         /* of its answers when loaded; 0: 200 */
     unsigned asked;     /* requests so far */
     char request[1024]; /* the head of the last one */

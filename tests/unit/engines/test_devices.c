@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Which device indexes there are, by a made-up /dev and /sys, and what engines are told of them. */
+/* Which device indexes there are, by a made-up /dev and /sys and by scripted devices, and what
+ * engines are told of them. */
 #include "driver_rig.h"
 
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "base/sim.h"
 #include "engines/devices.h"
+#include "gpu/gpu.h"
 
 static void touch(const char *path)
 {
@@ -131,6 +134,93 @@ static void test_the_variable_that_tells_engines(void **state)
     expect_variable(none, NULL, NULL, false);
 }
 
+/* ---- as the room knows them ---- */
+
+struct room {
+    struct world *world;
+    struct config *config;
+    struct metrics *metrics;
+    struct gpu *gpu;
+};
+
+static struct room open_room(const char *script)
+{
+    static const struct option_table *const tables[] = { &gpu_options, NULL };
+    const char *const settings[] = { "BERTH_GPU_SCRIPTED=devices.yaml", NULL };
+    struct room room = { .world = sim_create(1), .metrics = metrics_create() };
+    struct error e = { 0 };
+
+    write_file("devices.yaml", script);
+    assert_int_equal(config_load(NULL, settings, tables, &room.config, &e), 0);
+    assert_int_equal(
+        gpu_create(
+            &(struct gpu_in){ .world = room.world, .config = room.config, .metrics = room.metrics },
+            &room.gpu, &e),
+        0);
+    gpu_start(room.gpu);
+    sim_run_for(room.world, 10);
+    return room;
+}
+
+static void close_room(struct room *room)
+{
+    gpu_destroy(room->gpu);
+    metrics_destroy(room->metrics);
+    config_free(room->config);
+    world_destroy(room->world);
+}
+
+static void test_the_room_says_what_there_is(void **state)
+{
+    struct room room = open_room("devices:\n"
+                                 "  - {id: a, memory_total: 1GiB}\n"
+                                 "  - {id: b, memory_total: 1GiB, vendor: amd}\n"
+                                 "  - {id: c, memory_total: 1GiB}\n");
+    struct gpus gpus = gpus_of(room.gpu);
+
+    assert_int_equal(gpus.nvidia, 2);
+    assert_int_equal(gpus.amd, 1);
+    check(gpus, "\"gpu_devices\":[0,1]", NULL);
+    check(gpus, "\"gpu_devices\":[2]", "there is no device 2; this machine has 2 GPUs, 0 to 1");
+    check(gpus, "\"gpu_devices\":[0],\"parameters\":{\"gpu_vendor\":\"amd\"}", NULL);
+    expect_variable(gpus, "\"gpu_devices\":[1]", "CUDA_VISIBLE_DEVICES=1", false);
+    close_room(&room);
+    assert_null(gpus_of(NULL).room);
+}
+
+static void test_a_device_that_vanished_is_refused(void **state)
+{
+    struct room room = open_room("devices:\n"
+                                 "  - {id: a, memory_total: 1GiB, present: false}\n"
+                                 "  - {id: b, memory_total: 1GiB}\n");
+    struct gpus gpus = gpus_of(room.gpu);
+
+    check(gpus, "\"gpu_devices\":[0]", "gpu_devices: device 0 is not there any more");
+    check(gpus, "\"gpu_devices\":[1]", NULL);
+    close_room(&room);
+}
+
+static void test_a_part_of_a_card_is_named_by_its_uuid(void **state)
+{
+    struct room room = open_room("devices:\n"
+                                 "  - {id: MIG-1, uuid: MIG-1, mig: true, memory_total: 1GiB}\n"
+                                 "  - {id: MIG-2, uuid: MIG-2, mig: true, memory_total: 1GiB}\n"
+                                 "  - {id: GPU-b, uuid: GPU-b, memory_total: 1GiB}\n");
+    struct gpus gpus = gpus_of(room.gpu);
+
+    expect_variable(gpus, "\"gpu_devices\":[0,1]", "CUDA_VISIBLE_DEVICES=MIG-1,MIG-2", false);
+    expect_variable(gpus, "\"gpu_devices\":[2]", "CUDA_VISIBLE_DEVICES=GPU-b", false);
+    close_room(&room);
+}
+
+static void test_no_scripted_device_is_the_cpu(void **state)
+{
+    struct room room = open_room("");
+
+    expect_variable(gpus_of(room.gpu), "\"gpu_devices\":[0]", NULL, true);
+    close_room(&room);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +228,10 @@ int main(void)
         cmocka_unit_test(test_unknown_indexes_are_refused_by_name),
         cmocka_unit_test(test_every_unknown_index_is_named),
         cmocka_unit_test(test_the_variable_that_tells_engines),
+        cmocka_unit_test(test_the_room_says_what_there_is),
+        cmocka_unit_test(test_a_device_that_vanished_is_refused),
+        cmocka_unit_test(test_a_part_of_a_card_is_named_by_its_uuid),
+        cmocka_unit_test(test_no_scripted_device_is_the_cpu),
     };
 
     return cmocka_run_group_tests(tests, driver_rig_set_up, driver_rig_tear_down);

@@ -160,6 +160,31 @@ static void test_without_a_number_only_streams_are_judged(void **state)
     assert_contains(rig->trail, "ready stopping");
 }
 
+/* llama-server --no-slots: that it does not tell is no sign of a hang. */
+static void test_who_refuses_to_tell_is_judged_by_streams_only(void **state)
+{
+    add_ready(NULL);
+    rig_engine(rig, "m")->slots_status = 501;
+    engines_note_work(rig->engines, uuid, 1, false);
+    pass(600);
+    assert_string_equal(rig->trail, "starting ready");
+    engines_note_work(rig->engines, uuid, 1, true);
+    pass(39);
+    assert_string_equal(rig->trail, "starting ready");
+    pass(2);
+    assert_contains(rig->trail, "ready stopping");
+}
+
+/* Any other failure of the question is one more sign that it is stuck. */
+static void test_failing_to_tell_is_no_refusal(void **state)
+{
+    add_ready(NULL);
+    rig_engine(rig, "m")->slots_status = 500;
+    engines_note_work(rig->engines, uuid, 1, false);
+    pass(41);
+    assert_contains(rig->trail, "ready stopping");
+}
+
 static void test_stall_while_it_drains_is_the_drains_affair(void **state)
 {
     int64_t id = add_ready(NULL);
@@ -175,6 +200,20 @@ static void test_stall_while_it_drains_is_the_drains_affair(void **state)
     assert_string_equal(rig->trail, "starting ready draining ready");
     pass(2);
     assert_contains(rig->trail, "draining ready stopping");
+}
+
+/* B.16 11: its probe and its progress tell of the same hang in the same second. */
+static void test_hung_by_every_sign_is_ended_once(void **state)
+{
+    add_ready("\"health_check\":{\"interval\":10,\"timeout\":1,\"max_failures\":4}");
+    rig_engine(rig, "m")->hung = true;
+    engines_note_work(rig->engines, uuid, 1, true);
+    pass(50);
+    engines_note_work(rig->engines, uuid, -1, true);
+    pass(200);
+    assert_string_equal(rig->trail, "starting ready stopping backoff starting ready");
+    assert_int_equal(rig->starts, 2);
+    assert_int_equal(rig_count_alive(rig, "m"), 1);
 }
 
 /* ---- what it tells of itself */
@@ -372,7 +411,10 @@ int main(void)
         LIFE(test_number_of_before_the_last_byte_tells_nothing),
         LIFE(test_its_number_is_asked_only_when_no_byte_comes),
         LIFE(test_without_a_number_only_streams_are_judged),
+        LIFE(test_who_refuses_to_tell_is_judged_by_streams_only),
+        LIFE(test_failing_to_tell_is_no_refusal),
         LIFE(test_stall_while_it_drains_is_the_drains_affair),
+        LIFE(test_hung_by_every_sign_is_ended_once),
         LIFE(test_other_slots_are_told),
         LIFE(test_sleeping_is_seen_and_left_in_peace),
         LIFE(test_port_is_chosen_and_kept),

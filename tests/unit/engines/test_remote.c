@@ -247,6 +247,21 @@ static void test_changes_its_kind(void **state)
     assert_int_equal(rig_count_alive(rig, "m"), 1);
 }
 
+/* What goes to it with each request is part of how it is reached. */
+static void test_other_headers_are_another_endpoint(void **state)
+{
+    int64_t id = rig_add_model(rig, "m", REMOTE "\"parameters\":{\"headers\":{\"x-team\":\"a\"}}");
+    struct engine_route route;
+
+    go_up();
+    rig_await(rig, id, INSTANCE_READY, 10 * 1000);
+    rig_update_model(rig, id, "m", REMOTE "\"parameters\":{\"headers\":{\"x-team\":\"b\"}}");
+    pass(5);
+    assert_true(
+        engines_route(rig->engines, rig_await(rig, id, INSTANCE_READY, 1000)->uuid, &route));
+    assert_string_equal(route.headers, "x-team: b\r\n");
+}
+
 /* ---- the way to it */
 
 static void test_key_goes_to_the_endpoint_and_nowhere_else(void **state)
@@ -289,6 +304,7 @@ static void check_path(const char *base, const char *path, const char *wanted)
 
 static void test_paths(void **state)
 {
+    static const char v1[] = { '/', 'v', '1', '/' };
     struct engine_route route = { .base_path = "/base" };
     char longest[ENGINE_PATH_MAX], out[ENGINE_PATH_MAX];
 
@@ -302,7 +318,7 @@ static void test_paths(void **state)
     check_path("/base", "/tokenize", "/tokenize");
 
     memset(longest, 'a', sizeof(longest));
-    memcpy(longest, "/v1/", 4);
+    memcpy(longest, v1, sizeof(v1));
     assert_int_equal(engine_route_path(&route, (struct span){ longest, ENGINE_PATH_MAX - 1 }, out),
                      -ENAMETOOLONG);
     assert_int_equal(engine_route_path(&route, (struct span){ longest, ENGINE_PATH_MAX - 3 }, out),
@@ -376,6 +392,7 @@ int main(void)
         LIFE(test_berth_makes_it_anew_at_its_start),
         LIFE(test_replicas_are_endpoints),
         LIFE(test_changes_its_kind),
+        LIFE(test_other_headers_are_another_endpoint),
         LIFE(test_key_goes_to_the_endpoint_and_nowhere_else),
         LIFE(test_missing_key_is_said),
         LIFE(test_paths),

@@ -272,6 +272,7 @@ static void test_keep_alive(void **state)
         { "keep_alive", "-1", KEEP_ALIVE_FOREVER },
         { "keep_alive", "\"-1\"", KEEP_ALIVE_FOREVER },
         { "keep_alive", "\"-5m\"", KEEP_ALIVE_FOREVER },
+        { "keep_alive", "1e12", KEEP_ALIVE_FOREVER }, /* beyond the dates that clients read */
         { "ttl", "0", KEEP_ALIVE_FOREVER },
         { "ttl", "-1", KEEP_ALIVE_DEFAULT },
         { "ttl", "60", 60000 },
@@ -356,9 +357,14 @@ static void test_broken_text_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_schema),     cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_odd_bodies), cmocka_unit_test(test_keep_alive), cmocka_unit_test(test_remote_needs_no_memory), cmocka_unit_test(test_broken_text_is_told),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_schema),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_odd_bodies),
+        cmocka_unit_test(test_keep_alive),
+        cmocka_unit_test(test_remote_needs_no_memory),
+        cmocka_unit_test(test_broken_text_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Who is loaded and for how long, in a simulated world over a catalogue and a dispatch that are a
- * few lines of this file. What a user would notice: a model that was asked for comes up, one that is
- * in use is never taken away, and one that nobody asks for goes when its time is over.
+ * few lines of this file. What a user would notice: a model that was asked for comes up, one that
+ * is in use is never taken away, and one that nobody asks for goes when its time is over.
  */
 #include "unit.h"
 
@@ -220,6 +220,31 @@ static void test_request_says_keep_alive(void **state)
     close_scene();
 }
 
+static void test_let_go(void **state)
+{
+    open_scene(1);
+    model(2)->config.pinned = true;
+    load(1);
+    load(2);
+    model(1)->in_flight = 1;
+    placement_let_go(placement, 1);
+    placement_let_go(placement, 2);
+    placement_let_go(placement, 3); /* not loaded: nothing to be kept in mind for later */
+    sim_run_for(world, 10 * 1000);
+    assert_true(model(1)->model.wanted); /* something runs */
+    model(1)->in_flight = 0;
+    use(1);
+    load(3);
+    sim_run_for(world, 3000);
+    assert_false(model(1)->model.wanted);
+    load(1);
+    sim_run_for(world, 50 * 1000);
+    assert_true(model(1)->model.wanted); /* it was said of the stay before */
+    assert_true(model(2)->model.wanted);
+    assert_true(model(3)->model.wanted);
+    close_scene();
+}
+
 static void test_busy_is_not_idle(void **state)
 {
     open_scene(1);
@@ -329,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_demand_loads_and_idleness_unloads),
         cmocka_unit_test(test_own_keep_alive),
         cmocka_unit_test(test_request_says_keep_alive),
+        cmocka_unit_test(test_let_go),
         cmocka_unit_test(test_busy_is_not_idle),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_deleted_while_loading),

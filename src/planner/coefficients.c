@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The planner's free numbers. Made by tools/fit-planner, not by hand. */
+#include "planner/planner_int.h"
+
+// clang-format off
+const struct planner_coefficients planner_shipped = {
+    .start_bf16_us = 4.509,
+    .start_fp8_us = 3.339,
+    .start_fp4_us = 3.839,
+    .start_wo_us = 6,
+    .ec_bf16 = 0.9918,
+    .ec_fp8 = 1.35,
+    .ec_block = 1.123,
+    .ec_fp4 = 1.695,
+    .ec_wo = 1,
+    .em_gemm = 0.9983,
+    .attn_em = 0.8829,
+    .attn_em_8 = 0.8989,
+    .attn_start_us = 13.28,
+    .attn_prefill = 0.8261,
+    .mla_em = 0.4524,
+    .mla_ec = 0.8,
+    .mla_prefill = 0.08513,
+    .moe_start_us = 7.239,
+    .moe_em = 1.177,
+    .moe_ec_bf16 = 1.803,
+    .moe_ec_fp8 = 1.273,
+    .moe_ec_fp4 = 0.4833,
+    .moe_em_fp4 = 1.287,
+    .mxfp4_ec = 0.2652,
+    .mxfp4_em = 0.7491,
+    .mxfp4_ec_native = 0.5265,
+    .mxfp4_em_native = 1,
+    .moe_tile = 0,
+    .moe_route_us = 40,
+    .adp_uneven = 1.532,
+    .route_far_us = 93.77,
+    .quick_alpha = 0.7752,
+    .quick_bus = 0.5,
+    .bulk_alpha = 2.998,
+    .bulk_bus = 1.049,
+    .link_quick = 0.62,
+    .link_bulk = 0.8,
+    .pcie_bus = 0.5504,
+    .elementwise_us = 3.389,
+    .elementwise_n = 5.321,
+    .host_vllm_ms = 0.7629,
+    .host_trtllm_ms = 0,
+    .host_sglang_ms = 2.558,
+    .host_seq_us = 4.125,
+    .half = 0.1422,
+    .floor = 0.205,
+    .prefill_ms_vllm = 0.6297,
+    .prefill_ms_trtllm = 0.3325,
+    .prefill_ms_sglang = 2.358,
+    .first_vllm = 0.8252,
+    .first_trtllm = 0.6148,
+    .first_sglang = 0.7102,
+    .queue_vllm = 3.633,
+    .queue_trtllm = 3.993,
+    .queue_sglang = 0,
+    .burst_vllm = 0.1129,
+    .burst_trtllm = 0.02845,
+    .burst_sglang = 0.333,
+    .wait_vllm = 0,
+    .wait_trtllm = 10.23,
+    .wait_sglang = 5.581,
+    .held = 0.6992,
+    .held_trtllm = 0.9961,
+    .offline = 0.9297,
+    .offline_small = 0.2816,
+    .mixed = 0.7504,
+    .server = 0.963,
+    .server_p99 = 1.125,
+    .gguf_em = 0.8011,
+    .gguf_em_16 = 0.9063,
+    .gguf_ec = 1.2,
+    .gguf_ec_16 = 0.9069,
+    .gguf_layer_us = 48.94,
+    .gguf_attn = 0.136,
+    .gguf_attn_em = 0.279,
+    .gguf_unpack = 3.786,
+    .gguf_overlap = 0.6703,
+    .gguf_split_ms = 0,
+    .apple_em = 0.4298,
+    .apple_em_16 = 0.8652,
+    .apple_ec = 0.2589,
+    .pd_queue = 1.149,
+    .pd_decode = 0.864,
+};
+
+/* By load and figure, measured / predicted that held four of five. */
+const struct planner_band planner_bands[PLANNER_LOAD_MAX_][PLANNER_FIGURE_MAX_] = {
+    [0][0] = { 0.753, 3.324 }, /* closed loop, TTFT: 155 */
+    [0][1] = { 0.774, 1.295 }, /* closed loop, TPOT: 155 */
+    [0][2] = { 0.600, 1.500 }, /* closed loop, throughput: 0 */
+    [1][0] = { 0.883, 1.212 }, /* open loop, TTFT: 30 */
+    [1][1] = { 0.620, 1.217 }, /* open loop, TPOT: 30 */
+    [1][2] = { 0.662, 0.975 }, /* open loop, throughput: 30 */
+    [2][0] = { 0.600, 1.500 }, /* offline, TTFT: 0 */
+    [2][1] = { 0.600, 1.500 }, /* offline, TPOT: 2 */
+    [2][2] = { 0.860, 1.128 }, /* offline, throughput: 162 */
+    [3][0] = { 0.664, 1.130 }, /* static batch, TTFT: 37 */
+    [3][1] = { 0.825, 1.120 }, /* static batch, TPOT: 33 */
+    [3][2] = { 0.600, 1.500 }, /* static batch, throughput: 8 */
+    [4][0] = { 0.600, 1.500 }, /* disaggregated, TTFT: 17 */
+    [4][1] = { 0.600, 1.500 }, /* disaggregated, TPOT: 17 */
+    [4][2] = { 0.600, 1.500 }, /* disaggregated, throughput: 0 */
+};
+// clang-format on
