@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Fits the planner's free numbers on one part of a file of measurements and prints
- * src/planner/coefficients.c. The other part, all rows of the models and chips named below, is never
- * looked at while fitting; --held and --fitted write the parts as CSV files for `berth plan check`.
+ * src/planner/coefficients.c. The other part, all rows of the models and chips named below, is
+ * never looked at while fitting; --held and --fitted write the parts as CSV files for `berth plan
+ * check`.
  *
  *   fit-planner FILE.csv > src/planner/coefficients.c
  *   fit-planner --held FILE.csv > held.csv
@@ -20,12 +21,12 @@
 #include "planner/planner_int.h"
 
 /* Whole models and whole chips, so that what is judged is of a kind that the fit has not seen. */
-static const char *const held_models[] = { "Llama-3.1-405B", "Qwen3-32B", "Kimi-K2",
-                                           "Qwen3-30B-A3B", "Llama-2-70B", NULL };
-static const char *const held_chips[] = { "H200-SXM",   "H200-SXM-CTS", "GB200",
-                                          "H100-NVL",   "MI300X",
-                                          "RTX-3090",   "RTX-3070",     "RTX-4080",
-                                          "Apple-M2-Ultra-76c", NULL };
+static const char *const held_models[] = { "Llama-3.1-405B", "Qwen3-32B",   "Kimi-K2",
+                                           "Qwen3-30B-A3B",  "Llama-2-70B", NULL };
+static const char *const held_chips[] = { "H200-SXM", "H200-SXM-CTS", "GB200",
+                                          "H100-NVL", "MI300X",       "RTX-3090",
+                                          "RTX-3070", "RTX-4080",     "Apple-M2-Ultra-76c",
+                                          NULL };
 
 enum { COUNT = sizeof(struct planner_coefficients) / sizeof(double), ROUNDS = 40 };
 
@@ -86,8 +87,7 @@ static double loss(struct planner_rows *rows, const struct planner_coefficients 
         struct planner_row *row = &rows->rows[i];
 
         planner_row_predict(row, k);
-        sum += weight_of(row) *
-               (row->predicted_ok ? huber(log(row->predicted / row->value)) : 0.8);
+        sum += weight_of(row) * (row->predicted_ok ? huber(log(row->predicted / row->value)) : 0.8);
     }
     for (size_t i = 0; i < COUNT; i++) { /* what the data say nothing of stays where it is */
         const double v = ((const double *)k)[i];
@@ -151,8 +151,8 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The tenths of measured / predicted, wide when there is little to go by; and wider by WIDER (of the
- * logarithm) than on the rows that were fitted, because others are further off. */
+/* The tenths of measured / predicted, wide when there is little to go by; and wider by WIDER (of
+ * the logarithm) than on the rows that were fitted, because others are further off. */
 static void print_band(const struct planner_rows *rows, int kind, int figure)
 {
     double *ratios = xcalloc(rows->count + 1, sizeof(*ratios)), low = 0.6, high = 1.5;

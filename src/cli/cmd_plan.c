@@ -162,7 +162,8 @@ static int read_numbers(const struct cli *cli, struct ask *a)
         read_count(cli, "concurrency", 0, 10000000, &batch) < 0 ||
         read_count(cli, "prefix-hit", 0, 100, &hit) < 0 ||
         read_count(cli, "tp", 0, 65536, &tp) < 0 || read_count(cli, "pp", 0, 65536, &pp) < 0 ||
-        read_count(cli, "ep", 0, 65536, &ep) < 0 || read_count(cli, "top", 10, 100000, &a->top) < 0 ||
+        read_count(cli, "ep", 0, 65536, &ep) < 0 ||
+        read_count(cli, "top", 10, 100000, &a->top) < 0 ||
         read_time(cli, "slo-ttft", &a->q.slo_ttft_s) < 0 ||
         read_time(cli, "slo-tpot", &a->q.slo_tpot_s) < 0) {
         return -EINVAL;
@@ -197,8 +198,8 @@ static double cost_of(const struct ask *a, const struct planner_result *r)
     return a->price > 0 ? hours * a->price : hours;
 }
 
-static void describe_plan(const struct planner_model *m, const struct planner_plan *p,
-                          char *out, size_t size)
+static void describe_plan(const struct planner_model *m, const struct planner_plan *p, char *out,
+                          size_t size)
 {
     size_t n = (size_t)snprintf(out, size, "tp%u", p->tp);
 
@@ -305,9 +306,11 @@ static void print_legend(const struct ask *a, const struct planner_findings *f)
 static void print_table(const struct cli *cli, const struct planner_setup *s, const struct ask *a,
                         const struct planner_findings *f)
 {
-    static const char *const headings[] = { "#",      "PLAN",  "CHIPS",  "BATCH", "TTFT ms",
-                                            "TPOT ms (p10-p90)", "E2E s", "TOK/s", "/CHIP", "/USER",
-                                            NULL,     "MEMORY", "MFU",   "MBU" };
+    static const char *const headings[] = { "#",     "PLAN",    "CHIPS",
+                                            "BATCH", "TTFT ms", "TPOT ms (p10-p90)",
+                                            "E2E s", "TOK/s",   "/CHIP",
+                                            "/USER", NULL,      "MEMORY",
+                                            "MFU",   "MBU" };
     const char *row[ARRAY_SIZE(headings)];
     struct table *t;
 
@@ -363,19 +366,18 @@ static json_t *json_plan(const struct ask *a, const struct planner_candidate *c)
         "{s:o, s:i, s:f, s:b, s:b, s:f, s:o, s:f, s:o, s:f, s:f, s:f, s:o, s:f, s:f, s:f, s:f, "
         "s:f, s:{s:f, s:f, s:f, s:f, s:f, s:f, s:b}, s:o, s:o}",
         "plan", json_shape(&c->plan), "chips", (int)r->chips, "concurrency", c->concurrency,
-        "meets_slo", c->meets_slo, "pareto", c->pareto, "ttft_ms", r->ttft_s * 1e3,
-        "ttft_ms_band", json_band(&r->ttft_band, 1e3), "tpot_ms", r->tpot_s * 1e3, "tpot_ms_band",
+        "meets_slo", c->meets_slo, "pareto", c->pareto, "ttft_ms", r->ttft_s * 1e3, "ttft_ms_band",
+        json_band(&r->ttft_band, 1e3), "tpot_ms", r->tpot_s * 1e3, "tpot_ms_band",
         json_band(&r->tpot_band, 1e3), "e2e_ms", r->e2e_s * 1e3, "requests_per_s", r->requests_ps,
         "output_tokens_per_s", r->output_tokens_ps, "output_tokens_per_s_band",
-        json_band(&r->throughput_band, 1), "output_tokens_per_s_per_chip",
-        r->output_tokens_ps_chip, "output_tokens_per_s_per_user", r->output_tokens_ps_user, "mfu",
-        r->mfu, "mbu", r->mbu, a->price > 0 ? "usd_per_m_output_tokens"
-                                            : "chip_hours_per_m_output_tokens",
-        cost_of(a, r), "memory", "weights_gb", r->weights_bytes / 1e9, "kv_gb",
-        r->kv_used_bytes / 1e9, "kv_budget_gb", r->kv_budget_bytes / 1e9, "activations_gb",
-        r->activation_bytes / 1e9, "runtime_gb", r->fixed_bytes / 1e9, "chip_gb",
-        r->memory_bytes / 1e9, "sensitive", r->sensitive, "decode_step_ms",
-        json_work(r->decode_work_s), "prefill_ms", json_work(r->prefill_work_s));
+        json_band(&r->throughput_band, 1), "output_tokens_per_s_per_chip", r->output_tokens_ps_chip,
+        "output_tokens_per_s_per_user", r->output_tokens_ps_user, "mfu", r->mfu, "mbu", r->mbu,
+        a->price > 0 ? "usd_per_m_output_tokens" : "chip_hours_per_m_output_tokens", cost_of(a, r),
+        "memory", "weights_gb", r->weights_bytes / 1e9, "kv_gb", r->kv_used_bytes / 1e9,
+        "kv_budget_gb", r->kv_budget_bytes / 1e9, "activations_gb", r->activation_bytes / 1e9,
+        "runtime_gb", r->fixed_bytes / 1e9, "chip_gb", r->memory_bytes / 1e9, "sensitive",
+        r->sensitive, "decode_step_ms", json_work(r->decode_work_s), "prefill_ms",
+        json_work(r->prefill_work_s));
 }
 
 static void print_as_json(const struct planner_setup *s, const struct ask *a,
@@ -395,9 +397,9 @@ static void print_as_json(const struct planner_setup *s, const struct ask *a,
 
         if (f->refused_by[b] > 0) {
             planner_refusal(s, &c->plan, &load, &c->result, why);
-            json_array_append_new(refused, json_pack("{s:i, s:o, s:s}", "count",
-                                                     (int)f->refused_by[b], "example",
-                                                     json_shape(&c->plan), "reason", why));
+            json_array_append_new(refused,
+                                  json_pack("{s:i, s:o, s:s}", "count", (int)f->refused_by[b],
+                                            "example", json_shape(&c->plan), "reason", why));
         }
     }
     all = json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:i, s:i, s:i, s:i}, s:o, s:o}", "model",

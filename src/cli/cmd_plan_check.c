@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * berth plan check: the planner's predictions beside measurements. Every row counts; one that cannot
- * be predicted is a miss.
+ * berth plan check: the planner's predictions beside measurements. Every row counts; one that
+ * cannot be predicted is a miss.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -138,8 +138,8 @@ static size_t find_groups(const struct planner_rows *rows, struct group **ret)
 
 /* ---- telling ---- */
 
-static const char *const headings[] = { "WORKLOAD", "METRIC",  "SPLIT",      "ROWS", "PREDICTED",
-                                        "MEDIAN",   "MEAN",    "WITHIN 20%", "IN BAND" };
+static const char *const headings[] = { "WORKLOAD", "METRIC", "SPLIT",      "ROWS",   "PREDICTED",
+                                        "MEDIAN",   "MEAN",   "WITHIN 20%", "IN BAND" };
 
 static void add_score(struct table *t, const struct group *g, const struct planner_score *s)
 {

@@ -5,5 +5,5 @@
 #include "cli/cli_int.h"
 
 extern const struct command completion_command, config_command, doctor_command, events_command,
-    gpus_command, help_command, load_command, logs_command, models_command, plan_command, ps_command,
-    rm_command, serve_command, stop_command, version_command;
+    gpus_command, help_command, load_command, logs_command, models_command, plan_command,
+    ps_command, rm_command, serve_command, stop_command, version_command;

@@ -224,7 +224,8 @@ static double cost_of_prefill(struct scene *c, double b, double step, double *re
     return fmax(busy - k->half * step, k->floor * busy) / together;
 }
 
-/* TPOT = d0 + (b-1) c / osl; TTFT = h L + a Tp (1 + q rho/(1-rho) + w (b-1)/2) + g d0. */
+/* TPOT = d0 + (b-1) c / osl; TTFT = h L + a Tp (1 + q rho/(1-rho) + w (b-1)/2) + g d0 (b-1)/(b+15):
+ * who comes into a crowd waits for some of its steps. */
 static void closed_loop(struct scene *c, double rank_batch)
 {
     const struct first_token f = first_token_of(c->s);
@@ -240,9 +241,9 @@ static void closed_loop(struct scene *c, double rank_batch)
     r->prefill_s = tp;
     r->tpot_s = step + others * cost / osl;
     r->ttft_s = f.layer_s * c->s->model->layers +
-                f.times * (tp + c->prefill_busy_s * (f.queue * crowd * fmin(others, 1) +
-                                                     f.burst * others / 2)) +
-                f.wait * step;
+                f.times * (tp + c->prefill_busy_s *
+                                    (f.queue * crowd * fmin(others, 1) + f.burst * others / 2)) +
+                f.wait * step * others / (others + 16);
     r->e2e_s = r->ttft_s + (osl - 1) * r->tpot_s;
     if (rank_batch > b) { /* the rest wait for memory */
         r->ttft_s += (rank_batch - b) * r->e2e_s / b;
@@ -349,7 +350,8 @@ static void disaggregated(struct scene *c, double rank_batch)
     tp = prefill(&other, 1);
     rate = 0.9 * p->adp * p->replicas / other.prefill_busy_s;
     first = k->pd_queue * tp + first_token_of(c->s).layer_s * c->s->model->layers;
-    for (int i = 0; i < 20; i++) { /* in decode: what prefill delivers, or all who are not before it */
+    for (int i = 0; i < 20;
+         i++) { /* in decode: what prefill delivers, or all who are not before it */
         b = (low + high) / 2;
         const double step = k->pd_decode * decode_step(c, b), leave = b * ranks / (osl * step);
 
@@ -386,8 +388,8 @@ static void finish(struct scene *c)
     const struct planner_plan *p = c->plan;
     const double ranks = (double)p->adp, steps = 1 / fmax(r->tpot_s, 1e-9);
 
-    r->kv_used_bytes = fmin(r->running / ranks, r->fits_requests) *
-                       (r->kv_budget_bytes / r->fits_requests);
+    r->kv_used_bytes =
+        fmin(r->running / ranks, r->fits_requests) * (r->kv_budget_bytes / r->fits_requests);
     r->mfu = (r->requests_ps / ranks * c->prefill_flops + steps * c->decode_flops) /
              (c->s->peak_flops * p->pp);
     r->mbu = c->decode_bytes / (r->decode_step_s * c->s->chip->bandwidth_gbps * 1e9 * p->pp);
@@ -451,8 +453,8 @@ void planner_refusal(const struct planner_setup *s, const struct planner_plan *p
     switch (r->bound) {
     case PLANNER_BAD_PLAN:
         snprintf(out, PLANNER_REFUSAL_SIZE,
-                 "no plan: tp %u must divide the %u heads, pp %u be at most the %u layers", plan->tp,
-                 s->model->heads, plan->pp, s->model->layers);
+                 "no plan: tp %u must divide the %u heads, pp %u be at most the %u layers",
+                 plan->tp, s->model->heads, plan->pp, s->model->layers);
         break;
     case PLANNER_BAD_EXPERTS:
         snprintf(out, PLANNER_REFUSAL_SIZE,
@@ -461,11 +463,12 @@ void planner_refusal(const struct planner_setup *s, const struct planner_plan *p
                  plan->ep, plan->moe_tp, plan->tp, plan->adp, s->model->experts);
         break;
     case PLANNER_WEIGHTS:
-        snprintf(out, PLANNER_REFUSAL_SIZE,
-                 "does not fit: weights %.1f GB, activations %.1f GB and runtime %.1f GB a chip are "
-                 "%.1f GB, usable are %.1f of %.1f GB",
-                 r->weights_bytes / g, r->activation_bytes / g, r->fixed_bytes / g, r->need / g,
-                 r->have / g, r->memory_bytes / g);
+        snprintf(
+            out, PLANNER_REFUSAL_SIZE,
+            "does not fit: weights %.1f GB, activations %.1f GB and runtime %.1f GB a chip are "
+            "%.1f GB, usable are %.1f of %.1f GB",
+            r->weights_bytes / g, r->activation_bytes / g, r->fixed_bytes / g, r->need / g,
+            r->have / g, r->memory_bytes / g);
         break;
     case PLANNER_ONE_REQUEST:
         snprintf(out, PLANNER_REFUSAL_SIZE,
@@ -474,10 +477,11 @@ void planner_refusal(const struct planner_setup *s, const struct planner_plan *p
                  load->isl + load->osl, r->need / g, r->have / g, r->memory_bytes / g);
         break;
     case PLANNER_BATCH:
-        snprintf(out, PLANNER_REFUSAL_SIZE,
-                 "does not fit: a batch of %.0f requests needs %.1f GB of KV cache a chip, left are "
-                 "%.1f of %.1f GB",
-                 load->concurrency, r->need / g, r->have / g, r->memory_bytes / g);
+        snprintf(
+            out, PLANNER_REFUSAL_SIZE,
+            "does not fit: a batch of %.0f requests needs %.1f GB of KV cache a chip, left are "
+            "%.1f of %.1f GB",
+            load->concurrency, r->need / g, r->have / g, r->memory_bytes / g);
         break;
     case PLANNER_UNSUSTAINABLE:
         snprintf(out, PLANNER_REFUSAL_SIZE,

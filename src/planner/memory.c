@@ -93,8 +93,7 @@ static double layer_bytes(const struct planner_setup *s, const struct planner_pl
     double bytes;
 
     planner_layer_weights(m, &w);
-    bytes = s->attn_bytes *
-            (w.attn_split / p->tp + w.attn_kv * kv_share(m, p->tp) + w.attn_whole);
+    bytes = s->attn_bytes * (w.attn_split / p->tp + w.attn_kv * kv_share(m, p->tp) + w.attn_whole);
     if (!sparse) {
         return bytes + s->mlp_bytes * w.mlp / p->tp;
     }

@@ -12,9 +12,9 @@
 #include "base/str.h"
 
 /* Endings that name a tuning or a packing of the same dimensions. */
-static const char *const endings[] = { "instruct", "chat",  "it",   "hf",    "base",  "preview",
-                                       "fp8",      "fp4",   "nvfp4", "bf16", "awq",   "gptq",
-                                       "gguf",     "thinking", "2507", "w4a16", "v01" };
+static const char *const endings[] = { "instruct", "chat",     "it",    "hf",    "base", "preview",
+                                       "fp8",      "fp4",      "nvfp4", "bf16",  "awq",  "gptq",
+                                       "gguf",     "thinking", "2507",  "w4a16", "v01" };
 
 static void drop_endings(char *name)
 {

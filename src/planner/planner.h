@@ -38,7 +38,8 @@ enum planner_generation {
     PLANNER_GEN_MAX_,
 };
 
-/* Peaks are dense (no sparsity); links are one direction of one chip. 0: it has none, or not known. */
+/* Peaks are dense (no sparsity); links are one direction of one chip. 0: it has none, or not known.
+ */
 struct planner_chip {
     const char *name;
     const char *aliases; /* other names, separated by commas */
@@ -87,8 +88,8 @@ size_t planner_near_models(const char *name, const char **ret, size_t max);
  * plain); experts E 3 H mi + shared + router E H; embedding V H once (tied) or twice. */
 double planner_params(const struct planner_model *m);
 double planner_active_params(const struct planner_model *m);
-/* Bytes of KV cache a token of full attention takes in all layers on all chips together at 2 bytes a
- * value: 4 L kv D; MLA 2 L (kl + rd). */
+/* Bytes of KV cache a token of full attention takes in all layers on all chips together at 2 bytes
+ * a value: 4 L kv D; MLA 2 L (kl + rd). */
 double planner_kv_bytes_per_token(const struct planner_model *m);
 
 /* ---- precision and engine ---- */
@@ -164,11 +165,12 @@ struct planner_setup {
     /* Where the chip's efficiency comes from: 0 fits of this chip, 1 of another of its generation,
      * 2 generic values. */
     int rung;
-    double kv_bytes;                                      /* one value */
+    double kv_bytes;                                         /* one value */
     double attn_bytes, mlp_bytes, expert_bytes, embed_bytes; /* one weight */
     struct planner_cost attn_gemm, mlp_gemm, head_gemm, expert_gemm;
-    double attn_read_ps, attn_start_s, attn_peak; /* decode: bytes/s; both: start; prefill: FLOP/s */
-    double mla_flops;                             /* of the absorbed decode core */
+    double attn_read_ps, attn_start_s,
+        attn_peak;    /* decode: bytes/s; both: start; prefill: FLOP/s */
+    double mla_flops; /* of the absorbed decode core */
     struct planner_wire quick[PLANNER_RANKS_LOG_MAX], bulk[PLANNER_RANKS_LOG_MAX],
         across; /* all-reduce by log2(ranks); between nodes */
     double elementwise_ps, elementwise_s, host_s, prefill_host_s;
@@ -194,21 +196,21 @@ struct planner_plan {
 };
 
 enum planner_load_kind {
-    PLANNER_CLOSED_LOOP, /* so many requests at all times, each followed by the next */
-    PLANNER_OPEN_LOOP,   /* requests at a rate */
-    PLANNER_OFFLINE,     /* as many at once as memory holds */
-    PLANNER_STATIC,      /* one batch: all prefill, then all decode */
+    PLANNER_CLOSED_LOOP,   /* so many requests at all times, each followed by the next */
+    PLANNER_OPEN_LOOP,     /* requests at a rate */
+    PLANNER_OFFLINE,       /* as many at once as memory holds */
+    PLANNER_STATIC,        /* one batch: all prefill, then all decode */
     PLANNER_DISAGGREGATED, /* closed loop; other chips do the prefill */
     PLANNER_LOAD_MAX_,
 };
 
 struct planner_load {
     enum planner_load_kind kind;
-    double isl, osl;         /* mean tokens in and out */
-    double concurrency;      /* of all replicas together; offline: 0, or its maximum */
-    double rate_per_s;       /* open loop: requests */
-    double prefix_hit;       /* share of the input found in the cache, 0 to 1 */
-    unsigned chunk_tokens;   /* of prefill in one step; 0: the engine's default */
+    double isl, osl;       /* mean tokens in and out */
+    double concurrency;    /* of all replicas together; offline: 0, or its maximum */
+    double rate_per_s;     /* open loop: requests */
+    double prefix_hit;     /* share of the input found in the cache, 0 to 1 */
+    unsigned chunk_tokens; /* of prefill in one step; 0: the engine's default */
     /* Disaggregated: the chips that prefill. The plan is that of the decode side. */
     struct planner_plan prefill;
 };

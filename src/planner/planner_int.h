@@ -60,89 +60,91 @@ extern const struct planner_comm_fit planner_comm_fits[]; /* the same */
  * say. tools/fit-planner moves them within their bounds and prints coefficients.c.
  */
 // clang-format off
-#define PLANNER_COEFFICIENTS(X)                                                                     \
-    X(start_bf16_us, 2.5, 0.3, 8, "start of a GEMM inside a captured graph")                        \
-    X(start_fp8_us, 4, 0.3, 12, "the same with its quantisation")                                   \
-    X(start_fp4_us, 5, 0.3, 14, "the same")                                                         \
-    X(start_wo_us, 6, 0.3, 20, "the same, weights only")                                            \
-    X(ec_bf16, 1, 0.6, 1.3, "times the compute efficiency")                                         \
-    X(ec_fp8, 1, 0.6, 1.35, "the same")                                                              \
-    X(ec_block, 1, 0.5, 1.8, "the same, FP8 in blocks")                                             \
-    X(ec_fp4, 1, 0.5, 2, "the same")                                                                \
-    X(ec_wo, 1, 0.4, 1.3, "the same")                                                               \
-    X(em_gemm, 1, 0.8, 1.2, "times the memory efficiency")                                          \
-    X(attn_em, 0.8, 0.4, 1, "decode attention, share of the bandwidth")                             \
-    X(attn_em_8, 0.75, 0.4, 1, "the same with an 8-bit cache")                                      \
-    X(attn_start_us, 8, 1, 20, "start of a decode attention")                                       \
-    X(attn_prefill, 1, 0.5, 2, "times the measured share of the peak")                              \
-    X(mla_em, 0.75, 0.2, 1, "latent attention, share of the bandwidth")                             \
-    X(mla_ec, 0.4, 0.1, 0.8, "latent attention's decode, share of the peak")                        \
-    X(mla_prefill, 0.45, 0.3, 0.8, "latent attention's prefill, share of the peak")                 \
-    X(moe_start_us, 25, 3, 80, "start of all expert kernels of a layer")                            \
-    X(moe_em, 1, 0.4, 1.3, "times the memory efficiency")                                           \
-    X(moe_ec_bf16, 1, 0.4, 2, "times the compute efficiency")                                       \
-    X(moe_ec_fp8, 1, 0.4, 2, "the same")                                                            \
-    X(moe_ec_fp4, 1, 0.6, 3, "the same")                                                            \
-    X(moe_em_fp4, 1, 0.3, 1.3, "times the memory efficiency of 4-bit experts")                      \
-    X(mxfp4_ec, 0.25, 0.05, 0.9, "MXFP4 experts, share of the bf16 peak")                           \
-    X(mxfp4_em, 0.6, 0.15, 1, "MXFP4 experts, share of the bandwidth")                              \
-    X(mxfp4_ec_native, 0.25, 0.05, 0.9, "the same where the chip multiplies 4-bit numbers")         \
-    X(mxfp4_em_native, 0.6, 0.15, 1, "the same")                                                    \
-    X(moe_tile, 24, 0, 128, "rows by which an expert's product is padded")                            \
-    X(moe_route_us, 15, 0, 40, "start of dispatch and combine across ranks")                        \
-    X(adp_uneven, 1.05, 1, 1.8, "attention DP: the slowest rank's step over the mean")              \
-    X(route_far_us, 100, 20, 400, "the same across nodes")                                          \
-    X(quick_alpha, 1, 0.5, 3, "times the start of the engine's all-reduce")                         \
-    X(quick_bus, 1, 0.5, 1.4, "times its bandwidth")                                                \
-    X(bulk_alpha, 1, 0.5, 3, "times the start of NCCL's")                                           \
-    X(bulk_bus, 1, 0.5, 1.4, "times its bandwidth")                                                 \
-    X(link_quick, 0.62, 0.3, 0.9, "chips without fits: share of the link")                          \
-    X(link_bulk, 0.8, 0.4, 1, "the same for NCCL")                                                  \
-    X(pcie_bus, 0.5, 0.1, 1, "all-reduce over PCIe: share of the slot")                             \
-    X(elementwise_us, 2, 0.3, 6, "start of an elementwise kernel")                                  \
-    X(elementwise_n, 5, 2, 9, "of them in a layer")                                                 \
-    X(host_vllm_ms, 0.8, 0, 4, "host time of a decode step")                                        \
-    X(host_trtllm_ms, 0.3, 0, 3, "the same")                                                        \
-    X(host_sglang_ms, 0.9, 0, 4, "the same")                                                        \
-    X(host_seq_us, 5, 0, 40, "host time of a sequence in a step")                                   \
-    X(half, 0.5, 0, 1, "decode steps that a prefill step saves")                                    \
-    X(floor, 0.3, 0.05, 1, "least share of a prefill that it costs the others")                     \
-    X(prefill_ms_vllm, 0.55, 0, 1.5, "host time of a first token for each layer")                   \
-    X(prefill_ms_trtllm, 0.1, 0, 1.5, "the same")                                                   \
-    X(prefill_ms_sglang, 0.8, 0, 4, "the same")                                                     \
-    X(first_vllm, 0.96, 0.6, 1.5, "TTFT: times the prefill")                                        \
-    X(first_trtllm, 0.96, 0.6, 1.5, "the same")                                                     \
-    X(first_sglang, 0.96, 0.6, 2, "the same")                                                       \
-    X(queue_vllm, 1.17, 0, 8, "TTFT: weight of the prefill queue")                                  \
-    X(queue_trtllm, 2, 0, 12, "the same")                                                           \
-    X(queue_sglang, 3, 0, 30, "the same")                                                           \
-    X(burst_vllm, 0.13, 0, 0.6, "TTFT: share of the requests in the opening burst")                 \
-    X(burst_trtllm, 0.06, 0, 0.6, "the same")                                                       \
-    X(burst_sglang, 0.1, 0, 0.8, "the same")                                                        \
-    X(wait_vllm, 0.97, 0, 4, "TTFT: decode steps before the first token")                           \
-    X(wait_trtllm, 2, 0, 14, "the same")                                                            \
-    X(wait_sglang, 1, 0, 14, "the same")                                                            \
-    X(held, 0.6, 0.4, 1, "share of the output for which a running request holds memory")            \
-    X(held_trtllm, 0.85, 0.4, 1, "the same where memory is reserved ahead")                         \
-    X(offline, 1, 0.7, 1.2, "offline: times the throughput")                                        \
-    X(offline_small, 1, 0, 3, "offline: host milliseconds of an admitted request, tenths")          \
-    X(mixed, 0.9, 0.5, 1, "lengths that vary: share of the throughput")                             \
-    X(server, 0.93, 0.6, 1, "the same under a latency limit")                                       \
-    X(server_p99, 1.3, 0.7, 3, "p99 of TPOT over its mean there")                                   \
-    X(gguf_em, 0.75, 0.4, 1, "llama.cpp: share of the bandwidth, k-quants")                         \
-    X(gguf_em_16, 0.9, 0.5, 1, "the same, 16-bit weights")                                          \
-    X(gguf_ec, 0.7, 0.2, 1.2, "llama.cpp: share of the bf16 peak, k-quants")                        \
-    X(gguf_ec_16, 0.75, 0.2, 1.2, "the same, 16-bit weights")                                       \
-    X(gguf_layer_us, 15, 0, 80, "llama.cpp: time of a layer besides")                               \
-    X(gguf_attn, 0.12, 0.01, 0.8, "llama.cpp: prefill attention, share of the peak")                \
-    X(gguf_attn_em, 0.4, 0.05, 1, "llama.cpp: decode attention, share of the bandwidth")            \
-    X(gguf_unpack, 2.4, 0, 6, "llama.cpp: bytes moved to unpack a weight for a long batch")         \
-    X(gguf_overlap, 0.4, 0, 1, "llama.cpp: share of the prefill that chips do at the same time")    \
-    X(gguf_split_ms, 0.3, 0, 5, "llama.cpp: time of a hop between chips")                           \
-    X(apple_em, 0.75, 0.4, 1, "Apple: share of the bandwidth, k-quants")                            \
-    X(apple_em_16, 0.85, 0.4, 1, "the same, 16-bit weights")                                        \
-    X(apple_ec, 0.3, 0.1, 0.8, "Apple: share of the peak")                                          \
-    X(pd_queue, 1.8, 1, 6, "disaggregated: times the prefill")                                      \
+#define PLANNER_COEFFICIENTS(X)                                                                    \
+    X(start_bf16_us, 2.5, 0.3, 8, "start of a GEMM inside a captured graph")                       \
+    X(start_fp8_us, 4, 0.3, 12, "the same with its quantisation")                                  \
+    X(start_fp4_us, 5, 0.3, 14, "the same")                                                        \
+    X(start_wo_us, 6, 0.3, 20, "the same, weights only")                                           \
+    X(ec_bf16, 1, 0.6, 1.3, "times the compute efficiency")                                        \
+    X(ec_fp8, 1, 0.6, 1.35, "the same")                                                            \
+    X(ec_block, 1, 0.5, 1.8, "the same, FP8 in blocks")                                            \
+    X(ec_fp4, 1, 0.5, 2, "the same")                                                               \
+    X(ec_wo, 1, 0.4, 1.3, "the same")                                                              \
+    X(ec_vllm, 1, 0.5, 1.2, "times the compute efficiency, for this engine")                       \
+    X(ec_sglang, 1, 0.5, 1.2, "the same")                                                          \
+    X(em_gemm, 1, 0.8, 1.2, "times the memory efficiency")                                         \
+    X(attn_em, 0.8, 0.4, 1, "decode attention, share of the bandwidth")                            \
+    X(attn_em_8, 0.75, 0.4, 1, "the same with an 8-bit cache")                                     \
+    X(attn_start_us, 8, 1, 20, "start of a decode attention")                                      \
+    X(attn_prefill, 1, 0.5, 2, "times the measured share of the peak")                             \
+    X(mla_em, 0.75, 0.2, 1, "latent attention, share of the bandwidth")                            \
+    X(mla_ec, 0.4, 0.1, 0.8, "latent attention's decode, share of the peak")                       \
+    X(mla_prefill, 0.45, 0.3, 0.8, "latent attention's prefill, share of the peak")                \
+    X(moe_start_us, 25, 3, 80, "start of all expert kernels of a layer")                           \
+    X(moe_em, 1, 0.4, 1.3, "times the memory efficiency")                                          \
+    X(moe_ec_bf16, 1, 0.4, 2, "times the compute efficiency")                                      \
+    X(moe_ec_fp8, 1, 0.4, 2, "the same")                                                           \
+    X(moe_ec_fp4, 1, 0.6, 3, "the same")                                                           \
+    X(moe_em_fp4, 1, 0.3, 1.3, "times the memory efficiency of 4-bit experts")                     \
+    X(mxfp4_ec, 0.25, 0.05, 0.9, "MXFP4 experts, share of the bf16 peak")                          \
+    X(mxfp4_em, 0.6, 0.15, 1, "MXFP4 experts, share of the bandwidth")                             \
+    X(mxfp4_ec_native, 0.25, 0.05, 0.9, "the same where the chip multiplies 4-bit numbers")        \
+    X(mxfp4_em_native, 0.6, 0.15, 1, "the same")                                                   \
+    X(moe_tile, 24, 0, 128, "rows by which an expert's product is padded")                         \
+    X(moe_route_us, 15, 0, 40, "start of dispatch and combine across ranks")                       \
+    X(adp_uneven, 1.05, 1, 1.8, "attention DP: the slowest rank's step over the mean")             \
+    X(route_far_us, 100, 20, 400, "the same across nodes")                                         \
+    X(quick_alpha, 1, 0.5, 3, "times the start of the engine's all-reduce")                        \
+    X(quick_bus, 1, 0.5, 1.4, "times its bandwidth")                                               \
+    X(bulk_alpha, 1, 0.5, 3, "times the start of NCCL's")                                          \
+    X(bulk_bus, 1, 0.5, 1.4, "times its bandwidth")                                                \
+    X(link_quick, 0.62, 0.3, 0.9, "chips without fits: share of the link")                         \
+    X(link_bulk, 0.8, 0.4, 1, "the same for NCCL")                                                 \
+    X(pcie_bus, 0.5, 0.1, 1, "all-reduce over PCIe: share of the slot")                            \
+    X(elementwise_us, 2, 0.3, 6, "start of an elementwise kernel")                                 \
+    X(elementwise_n, 5, 2, 9, "of them in a layer")                                                \
+    X(host_vllm_ms, 0.8, 0, 4, "host time of a decode step")                                       \
+    X(host_trtllm_ms, 0.3, 0, 3, "the same")                                                       \
+    X(host_sglang_ms, 0.9, 0, 4, "the same")                                                       \
+    X(host_seq_us, 5, 0, 40, "host time of a sequence in a step")                                  \
+    X(half, 0.5, 0, 1, "decode steps that a prefill step saves")                                   \
+    X(floor, 0.3, 0.05, 1, "least share of a prefill that it costs the others")                    \
+    X(prefill_ms_vllm, 0.55, 0, 1.5, "host time of a first token for each layer")                  \
+    X(prefill_ms_trtllm, 0.1, 0, 1.5, "the same")                                                  \
+    X(prefill_ms_sglang, 0.8, 0, 4, "the same")                                                    \
+    X(first_vllm, 0.96, 0.6, 1.5, "TTFT: times the prefill")                                       \
+    X(first_trtllm, 0.96, 0.6, 1.5, "the same")                                                    \
+    X(first_sglang, 0.96, 0.6, 2, "the same")                                                      \
+    X(queue_vllm, 1.17, 0, 8, "TTFT: weight of the prefill queue")                                 \
+    X(queue_trtllm, 2, 0, 12, "the same")                                                          \
+    X(queue_sglang, 3, 0, 30, "the same")                                                          \
+    X(burst_vllm, 0.13, 0, 0.6, "TTFT: share of the requests in the opening burst")                \
+    X(burst_trtllm, 0.12, 0, 0.6, "the same")                                                      \
+    X(burst_sglang, 0.1, 0, 0.8, "the same")                                                       \
+    X(wait_vllm, 0.97, 0, 20, "TTFT: decode steps before it when many are there")                  \
+    X(wait_trtllm, 2, 0, 20, "the same")                                                           \
+    X(wait_sglang, 1, 0, 20, "the same")                                                           \
+    X(held, 0.6, 0.4, 1, "share of the output for which a running request holds memory")           \
+    X(held_trtllm, 0.85, 0.4, 1, "the same where memory is reserved ahead")                        \
+    X(offline, 1, 0.7, 1.2, "offline: times the throughput")                                       \
+    X(offline_small, 1, 0, 3, "offline: host milliseconds of an admitted request, tenths")         \
+    X(mixed, 0.9, 0.5, 1, "lengths that vary: share of the throughput")                            \
+    X(server, 0.93, 0.6, 1, "the same under a latency limit")                                      \
+    X(server_p99, 1.3, 0.7, 3, "p99 of TPOT over its mean there")                                  \
+    X(gguf_em, 0.75, 0.4, 1, "llama.cpp: share of the bandwidth, k-quants")                        \
+    X(gguf_em_16, 0.9, 0.5, 1, "the same, 16-bit weights")                                         \
+    X(gguf_ec, 0.7, 0.2, 1.2, "llama.cpp: share of the bf16 peak, k-quants")                       \
+    X(gguf_ec_16, 0.75, 0.2, 1.2, "the same, 16-bit weights")                                      \
+    X(gguf_layer_us, 15, 0, 80, "llama.cpp: time of a layer besides")                              \
+    X(gguf_attn, 0.12, 0.01, 0.8, "llama.cpp: prefill attention, share of the peak")               \
+    X(gguf_attn_em, 0.4, 0.05, 1, "llama.cpp: decode attention, share of the bandwidth")           \
+    X(gguf_unpack, 2.4, 0, 6, "llama.cpp: bytes moved to unpack a weight for a long batch")        \
+    X(gguf_overlap, 0.4, 0, 1, "llama.cpp: share of the prefill that chips do at the same time")   \
+    X(gguf_split_ms, 0.3, 0, 5, "llama.cpp: time of a hop between chips")                          \
+    X(apple_em, 0.75, 0.4, 1, "Apple: share of the bandwidth, k-quants")                           \
+    X(apple_em_16, 0.85, 0.4, 1, "the same, 16-bit weights")                                       \
+    X(apple_ec, 0.3, 0.1, 0.8, "Apple: share of the peak")                                         \
+    X(pd_queue, 1.8, 1, 6, "disaggregated: times the prefill")                                     \
     X(pd_decode, 1, 0.7, 1.6, "disaggregated: times the decode step")
 // clang-format on
 
@@ -167,11 +169,11 @@ unsigned planner_default_chunk(enum planner_engine e);
 
 /* Weights by what they are for; of one layer, undivided. */
 struct planner_weights {
-    double attn_split;  /* divided by tp */
-    double attn_kv;     /* K and V projections: by tp, but no further than the heads go */
-    double attn_whole;  /* on every chip */
-    double mlp;         /* of a dense layer */
-    double expert;      /* one of them */
+    double attn_split; /* divided by tp */
+    double attn_kv;    /* K and V projections: by tp, but no further than the heads go */
+    double attn_whole; /* on every chip */
+    double mlp;        /* of a dense layer */
+    double expert;     /* one of them */
     double shared, router;
 };
 void planner_layer_weights(const struct planner_model *m, struct planner_weights *ret);
@@ -185,8 +187,8 @@ struct planner_pass {
     bool prefill;
     double logits; /* positions that need the head */
 };
-/* Seconds by kind of work for all layers and the head; what is read for MBU goes to *ret_bytes, what
- * is computed for MFU to *ret_flops (both of one chip; either may be NULL). */
+/* Seconds by kind of work for all layers and the head; what is read for MBU goes to *ret_bytes,
+ * what is computed for MFU to *ret_flops (both of one chip; either may be NULL). */
 void planner_pass_time(const struct planner_setup *s, const struct planner_plan *plan,
                        const struct planner_pass *pass, double work[PLANNER_WORK_MAX_],
                        double *ret_bytes, double *ret_flops);
@@ -202,6 +204,7 @@ enum planner_figure {
 };
 extern const struct planner_band planner_bands[PLANNER_LOAD_MAX_][PLANNER_FIGURE_MAX_];
 
-/* How near two names are: lower case letters and digits, the rest and well-known endings dropped. */
+/* How near two names are: lower case letters and digits, the rest and well-known endings dropped.
+ */
 enum { PLANNER_NAME_MAX = 64 };
 void planner_fold_name(const char *name, char out[PLANNER_NAME_MAX]);

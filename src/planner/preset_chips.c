@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The chips that the planner knows. Dense peaks (no sparsity), links in one direction, memory as the
- * driver shows it ("80 GB" is 80 GiB), all in powers of ten. Each row says where its figures come
- * from; RECALLED marks those that were written down from memory.
+ * The chips that the planner knows. Dense peaks (no sparsity), links in one direction, memory as
+ * the driver shows it ("80 GB" is 80 GiB), all in powers of ten. Each row says where its figures
+ * come from; RECALLED marks those that were written down from memory.
  */
 #include "planner/planner_int.h"
 

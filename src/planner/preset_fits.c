@@ -2,8 +2,8 @@
 /*
  * What one operation takes on one chip: t = t0 + ((F / (P ec))^p + (B / (W em))^p)^(1/p), four
  * numbers fitted on the measured kernel tables of ai-dynamo/aiconfigurator (Apache-2.0), and
- * alpha and bus bandwidth of collectives from the same and from microsoft/vidur (MIT). Only fits that
- * their own residuals do not condemn stand here.
+ * alpha and bus bandwidth of collectives from the same and from microsoft/vidur (MIT). Only fits
+ * that their own residuals do not condemn stand here.
  */
 #include "planner/planner_int.h"
 

@@ -20,25 +20,57 @@
 enum { COLUMNS_MAX = 64, CELL_MAX = 1024 };
 
 enum column {
-    ID, WORKLOAD, MODEL, PRECISION, KV_DTYPE, CHIP, CHIPS, TP, PP, DP, EP, MOE_TP, ISL, OSL,
-    CONCURRENCY, REQ_RATE, FRAMEWORK, METRIC, VALUE, TIER, SPLIT_TAG, NOTE, COLUMN_MAX_,
+    ID,
+    WORKLOAD,
+    MODEL,
+    PRECISION,
+    KV_DTYPE,
+    CHIP,
+    CHIPS,
+    TP,
+    PP,
+    DP,
+    EP,
+    MOE_TP,
+    ISL,
+    OSL,
+    CONCURRENCY,
+    REQ_RATE,
+    FRAMEWORK,
+    METRIC,
+    VALUE,
+    TIER,
+    SPLIT_TAG,
+    NOTE,
+    COLUMN_MAX_,
 };
 
 static const struct {
     const char *name;
     bool needed;
 } columns[COLUMN_MAX_] = {
-    [ID] = { "id", false },           [WORKLOAD] = { "workload", true },
-    [MODEL] = { "model", true },      [PRECISION] = { "precision", true },
-    [KV_DTYPE] = { "kv_dtype", false }, [CHIP] = { "chip", true },
-    [CHIPS] = { "chips", false },     [TP] = { "tp", false },
-    [PP] = { "pp", false },           [DP] = { "dp", false },
-    [EP] = { "ep", false },           [MOE_TP] = { "moe_tp", false },
-    [ISL] = { "isl", true },          [OSL] = { "osl", true },
-    [CONCURRENCY] = { "concurrency", false }, [REQ_RATE] = { "req_rate", false },
-    [FRAMEWORK] = { "framework", false }, [METRIC] = { "metric", true },
-    [VALUE] = { "value", true },      [TIER] = { "tier", false },
-    [SPLIT_TAG] = { "split_tag", false }, [NOTE] = { "note", false },
+    [ID] = { "id", false },
+    [WORKLOAD] = { "workload", true },
+    [MODEL] = { "model", true },
+    [PRECISION] = { "precision", true },
+    [KV_DTYPE] = { "kv_dtype", false },
+    [CHIP] = { "chip", true },
+    [CHIPS] = { "chips", false },
+    [TP] = { "tp", false },
+    [PP] = { "pp", false },
+    [DP] = { "dp", false },
+    [EP] = { "ep", false },
+    [MOE_TP] = { "moe_tp", false },
+    [ISL] = { "isl", true },
+    [OSL] = { "osl", true },
+    [CONCURRENCY] = { "concurrency", false },
+    [REQ_RATE] = { "req_rate", false },
+    [FRAMEWORK] = { "framework", false },
+    [METRIC] = { "metric", true },
+    [VALUE] = { "value", true },
+    [TIER] = { "tier", false },
+    [SPLIT_TAG] = { "split_tag", false },
+    [NOTE] = { "note", false },
 };
 
 struct reader {
@@ -150,8 +182,8 @@ static void read_names(struct planner_row *row, char cells[COLUMN_MAX_][CELL_MAX
         name_hint(hint, sizeof(hint), planner_near_chips, cells[CHIP]);
         complain_row(row, "unknown chip '%.60s' (near: %s)", cells[CHIP], hint);
     }
-    row->engine = cells[FRAMEWORK][0] ? planner_engine_from_string(cells[FRAMEWORK])
-                                      : PLANNER_ENGINE_VLLM;
+    row->engine =
+        cells[FRAMEWORK][0] ? planner_engine_from_string(cells[FRAMEWORK]) : PLANNER_ENGINE_VLLM;
     if (row->engine < 0) {
         row->engine = PLANNER_ENGINE_VLLM; /* the nearest to an engine that nobody measured */
     }
@@ -198,8 +230,9 @@ static void read_plan(struct planner_row *row, char cells[COLUMN_MAX_][CELL_MAX]
                                : tp * dp;
     unsigned group;
 
-    *p = (struct planner_plan){ tp, count(row, cells, PP), 1, count(row, cells, EP),
-                                count(row, cells, MOE_TP), 1 };
+    *p = (struct planner_plan){
+        tp, count(row, cells, PP), 1, count(row, cells, EP), count(row, cells, MOE_TP), 1
+    };
     if (!row->model) {
         return;
     }
@@ -235,11 +268,11 @@ static void read_load(struct planner_row *row, char cells[COLUMN_MAX_][CELL_MAX]
         const char *workload;
         enum planner_load_kind kind;
     } kinds[] = {
-        { "closed_loop", PLANNER_CLOSED_LOOP },   { "offline_max", PLANNER_OFFLINE },
-        { "open_loop", PLANNER_OPEN_LOOP },       { "open_loop_poisson", PLANNER_OPEN_LOOP },
-        { "static_batch", PLANNER_STATIC },       { "pd_disagg", PLANNER_DISAGGREGATED },
+        { "closed_loop", PLANNER_CLOSED_LOOP },    { "offline_max", PLANNER_OFFLINE },
+        { "open_loop", PLANNER_OPEN_LOOP },        { "open_loop_poisson", PLANNER_OPEN_LOOP },
+        { "static_batch", PLANNER_STATIC },        { "pd_disagg", PLANNER_DISAGGREGATED },
         { "single_user_prefill", PLANNER_STATIC }, { "single_user_decode", PLANNER_STATIC },
-        { "single_prefill", PLANNER_STATIC },     { "mlperf_offline", PLANNER_OFFLINE },
+        { "single_prefill", PLANNER_STATIC },      { "mlperf_offline", PLANNER_OFFLINE },
         { "mlperf_server", PLANNER_OFFLINE },
     };
     struct planner_load *l = &row->load;
@@ -446,7 +479,8 @@ void planner_row_predict(struct planner_row *row, const struct planner_coefficie
     pick_metric(row, &s, &r);
     if (row->load.kind == PLANNER_CLOSED_LOOP && !row->reason[0] &&
         r.running * row->plan.replicas < 0.99 * row->load.concurrency) {
-        snprintf(row->reason, sizeof(row->reason), "memory holds %.0f of %.0f requests, the rest wait",
+        snprintf(row->reason, sizeof(row->reason),
+                 "memory holds %.0f of %.0f requests, the rest wait",
                  r.running * row->plan.replicas, row->load.concurrency);
     }
 }

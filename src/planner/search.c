@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * All plans of a setup under the limits of a question, ranked (recipe 8). For each setting of tp, pp,
- * attention dp, ep and moe_tp the concurrency of one replica is found once: TPOT and TTFT rise with
- * it, so the largest that keeps the SLO is bisected. Replicas multiply throughput and chips and leave
- * latency alone, so they are tried without another evaluation of the batch.
+ * All plans of a setup under the limits of a question, ranked (recipe 8). For each setting of tp,
+ * pp, attention dp, ep and moe_tp the concurrency of one replica is found once: TPOT and TTFT rise
+ * with it, so the largest that keeps the SLO is bisected. Replicas multiply throughput and chips
+ * and leave latency alone, so they are tried without another evaluation of the batch.
  */
 #include "planner/planner_int.h"
 
@@ -76,7 +76,8 @@ static bool is_good(const struct planner_candidate *c)
 
 /* The largest concurrency of one replica that is good, by bisection over whole requests; when one
  * request is too much already, that one. */
-static void best_batch(struct search *x, const struct planner_plan *p, struct planner_candidate *ret)
+static void best_batch(struct search *x, const struct planner_plan *p,
+                       struct planner_candidate *ret)
 {
     unsigned low = 1, high = BATCH_MAX + 1;
     struct planner_candidate c;

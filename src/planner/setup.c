@@ -125,8 +125,7 @@ static int fitness(const struct planner_setup *s, const struct planner_op_fit *f
     if (str_eq(f->chip, s->chip->name)) {
         return engine ? 4 : 3;
     }
-    if (s->chip->generation != PLANNER_GEN_OTHER &&
-        f->generation == s->chip->generation) {
+    if (s->chip->generation != PLANNER_GEN_OTHER && f->generation == s->chip->generation) {
         return engine ? 2 : 1;
     }
     return 0;
@@ -208,12 +207,18 @@ static double ec_times(const struct planner_coefficients *k, enum planner_math m
     }
 }
 
+static double engine_times(const struct planner_setup *s)
+{
+    return s->engine == PLANNER_ENGINE_VLLM     ? s->k->ec_vllm
+           : s->engine == PLANNER_ENGINE_SGLANG ? s->k->ec_sglang
+                                                : 1;
+}
+
 /* Recipe 4: when no fit is near. */
 static double generic_ec(enum planner_math math)
 {
-    return math == PLANNER_MATH_FP4                                      ? 0.40
-           : math == PLANNER_MATH_FP8 || math == PLANNER_MATH_FP8_BLOCK ||
-                   math == PLANNER_MATH_INT8
+    return math == PLANNER_MATH_FP4 ? 0.40
+           : math == PLANNER_MATH_FP8 || math == PLANNER_MATH_FP8_BLOCK || math == PLANNER_MATH_INT8
                ? 0.55
                : 0.70;
 }
@@ -224,7 +229,7 @@ static struct planner_cost gguf_cost(const struct planner_setup *s, enum planner
     const struct planner_coefficients *k = s->k;
     const bool apple = s->chip->generation == PLANNER_GEN_APPLE, quant = math == PLANNER_MATH_GGUF;
     const double ec = apple ? k->apple_ec : quant ? k->gguf_ec : k->gguf_ec_16;
-    const double em = apple ? quant ? k->apple_em : k->apple_em_16
+    const double em = apple   ? quant ? k->apple_em : k->apple_em_16
                       : quant ? k->gguf_em
                               : k->gguf_em_16;
 
@@ -243,7 +248,7 @@ static struct planner_cost gemm_cost(struct planner_setup *s, enum planner_math 
     }
     math = math_on(s->chip, math);
     f = find_fit(s, PLANNER_OP_GEMM, math);
-    ec = (f ? f->ec : generic_ec(math)) * ec_times(k, math);
+    ec = (f ? f->ec : generic_ec(math)) * ec_times(k, math) * engine_times(s);
     em = fmin((f ? f->em : 0.80) * k->em_gemm, 1);
     p = f ? f->p : 2;
     return (struct planner_cost){ start_of(k, math) * 1e-6, ec * peak_of(s->chip, math),
@@ -440,7 +445,7 @@ static double kv_value_bytes(const struct planner_chip *c, enum planner_engine e
         return 0.5625;
     default:
         return eight && (e == PLANNER_ENGINE_TRTLLM || c->generation == PLANNER_GEN_BLACKWELL) ? 1
-                                                                                              : 2;
+                                                                                               : 2;
     }
 }
 

@@ -36,8 +36,8 @@ struct fixture {
     char dir[64]; /* real and temporary, the working directory: holds model.gguf and an executable
                      "engine" */
     char *model_path;
-    bool engine_broken;  /* engines exit with 1 as soon as they start */
-    int engine_status; /* what engines answer everything but their probes with; 0: 200 */
+    bool engine_broken; /* engines exit with 1 as soon as they start */
+    int engine_status;  /* what engines answer everything but their probes with; 0: 200 */
 };
 
 struct fixture *fixture_create(void);

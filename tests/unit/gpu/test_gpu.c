@@ -299,6 +299,11 @@ static void test_samples_are_kept_in_a_ring(void **state)
     sim_run_for(s.world, 20 * 1000 + 10);
     assert_in_range(gpu_sample_count(s.gpu, 0), 20, 24);
     assert_null(gpu_sample_at(s.gpu, 0, gpu_sample_count(s.gpu, 0)));
+    for (size_t i = 1; i < gpu_sample_count(s.gpu, 0); i++) { /* before it turns */
+        assert_true(gpu_sample_at(s.gpu, 0, i)->wall_ms >= gpu_sample_at(s.gpu, 0, i - 1)->wall_ms);
+    }
+    assert_int_equal(gpu_sample_at(s.gpu, 0, gpu_sample_count(s.gpu, 0) - 1)->wall_ms,
+                     gpu_find(s.gpu, 0)->sampled_wall_ms);
     sim_run_for(s.world, 2000 * 1000);
     assert_int_equal(gpu_sample_count(s.gpu, 0), GPU_SAMPLES_MAX);
     for (size_t i = 1; i < GPU_SAMPLES_MAX; i++) {

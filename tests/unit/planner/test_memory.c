@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What lies in memory: the sum of the dimensions is the published size, KV cache to the byte, and who
- * shares what with whom. Several are faults of other planners, kept away by a test each. */
+/* What lies in memory: the sum of the dimensions is the published size, KV cache to the byte, and
+ * who shares what with whom. Several are faults of other planners, kept away by a test each. */
 #include "unit.h"
 
 #include <math.h>
@@ -55,10 +55,11 @@ static void test_kv_exact(void **state)
         const char *model;
         double bytes;
     } rows[] = {
-        { "Llama-2-7B", 524288 },     { "Llama-3.1-70B", 327680 }, { "Llama-3.1-405B", 516096 },
-        { "Qwen3-32B", 262144 },      { "Gemma-3-27B", 507904 },   { "DeepSeek-V3", 70272 },
-        { "GLM-5", 89856 },           { "GPT-OSS-120B", 73728 },   { "Phi-2", 327680 },
-        { "Qwen3-235B-A22B", 192512 },
+        { "Llama-2-7B", 524288 },     { "Llama-3.1-70B", 327680 },
+        { "Llama-3.1-405B", 516096 }, { "Qwen3-32B", 262144 },
+        { "Gemma-3-27B", 507904 },    { "DeepSeek-V3", 70272 },
+        { "GLM-5", 89856 },           { "GPT-OSS-120B", 73728 },
+        { "Phi-2", 327680 },          { "Qwen3-235B-A22B", 192512 },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -66,7 +67,8 @@ static void test_kv_exact(void **state)
     }
 }
 
-/* Pages of 16 tokens; 8 bits are half; a window holds no more than itself and the chunk in flight. */
+/* Pages of 16 tokens; 8 bits are half; a window holds no more than itself and the chunk in flight.
+ */
 static void test_kv_of_a_request(void **state)
 {
     struct planner_setup s = setup("Llama-3.1-70B", "H100-SXM", PLANNER_BF16);
@@ -147,8 +149,8 @@ static void test_stages_divide_experts_too(void **state)
     assert_near(two, one / 2, 0.03);
 }
 
-/* A card of "80 GB" has 85.9e9 bytes: Llama 70B in 16 bits goes on two, and 4-bit formats keep their
- * scales and 16-bit embeddings. */
+/* A card of "80 GB" has 85.9e9 bytes: Llama 70B in 16 bits goes on two, and 4-bit formats keep
+ * their scales and 16-bit embeddings. */
 static void test_measured_plans_fit(void **state)
 {
     static const struct {
@@ -158,25 +160,54 @@ static void test_measured_plans_fit(void **state)
         struct planner_plan plan;
         double isl, osl;
     } rows[] = {
-        { "Llama-3.1-70B", "A100-SXM-80GB", PLANNER_ENGINE_TRTLLM, PLANNER_BF16,
-          { 2, 1, 1, 1, 1, 1 }, 2048, 2048 },
-        { "Llama-3.1-70B", "H100-SXM", PLANNER_ENGINE_TRTLLM, PLANNER_FP8, { 1, 1, 1, 1, 1, 1 },
-          2048, 128 },
-        { "DeepSeek-R1", "B200-SXM", PLANNER_ENGINE_SGLANG, PLANNER_FP8, { 4, 1, 1, 1, 4, 1 },
-          8192, 1024 },
-        { "Llama-3.1-8B", "RTX 4080 16GB", PLANNER_ENGINE_LLAMACPP, PLANNER_BF16,
-          { 1, 1, 1, 1, 1, 1 }, 1, 1024 },
-        { "Llama-3.1-70B", "RTX 3090", PLANNER_ENGINE_LLAMACPP, PLANNER_BF16, { 1, 6, 1, 1, 1, 1 },
-          1, 4096 },
-        { "GPT-OSS-120B", "H100-SXM", PLANNER_ENGINE_VLLM, PLANNER_MXFP4, { 1, 1, 1, 1, 1, 1 },
-          1024, 1024 },
+        { "Llama-3.1-70B",
+          "A100-SXM-80GB",
+          PLANNER_ENGINE_TRTLLM,
+          PLANNER_BF16,
+          { 2, 1, 1, 1, 1, 1 },
+          2048,
+          2048 },
+        { "Llama-3.1-70B",
+          "H100-SXM",
+          PLANNER_ENGINE_TRTLLM,
+          PLANNER_FP8,
+          { 1, 1, 1, 1, 1, 1 },
+          2048,
+          128 },
+        { "DeepSeek-R1",
+          "B200-SXM",
+          PLANNER_ENGINE_SGLANG,
+          PLANNER_FP8,
+          { 4, 1, 1, 1, 4, 1 },
+          8192,
+          1024 },
+        { "Llama-3.1-8B",
+          "RTX 4080 16GB",
+          PLANNER_ENGINE_LLAMACPP,
+          PLANNER_BF16,
+          { 1, 1, 1, 1, 1, 1 },
+          1,
+          1024 },
+        { "Llama-3.1-70B",
+          "RTX 3090",
+          PLANNER_ENGINE_LLAMACPP,
+          PLANNER_BF16,
+          { 1, 6, 1, 1, 1, 1 },
+          1,
+          4096 },
+        { "GPT-OSS-120B",
+          "H100-SXM",
+          PLANNER_ENGINE_VLLM,
+          PLANNER_MXFP4,
+          { 1, 1, 1, 1, 1, 1 },
+          1024,
+          1024 },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        const struct planner_load load = { .kind = PLANNER_CLOSED_LOOP,
-                                           .isl = rows[i].isl,
-                                           .osl = rows[i].osl,
-                                           .concurrency = 1 };
+        const struct planner_load load = {
+            .kind = PLANNER_CLOSED_LOOP, .isl = rows[i].isl, .osl = rows[i].osl, .concurrency = 1
+        };
         char why[PLANNER_REFUSAL_SIZE];
         struct planner_setup s;
         struct planner_result r;
@@ -185,8 +216,8 @@ static void test_measured_plans_fit(void **state)
                            rows[i].engine, rows[i].format, PLANNER_KV_AUTO, NULL);
         planner_evaluate(&s, &rows[i].plan, &load, &r);
         planner_refusal(&s, &rows[i].plan, &load, &r, why);
-        print_message("%s on %s: %.1f GB %s\n", rows[i].model, rows[i].chip,
-                      r.weights_bytes / 1e9, why);
+        print_message("%s on %s: %.1f GB %s\n", rows[i].model, rows[i].chip, r.weights_bytes / 1e9,
+                      why);
         assert_int_equal(r.bound, PLANNER_FITS);
     }
 }

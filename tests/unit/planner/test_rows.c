@@ -29,9 +29,9 @@ static struct planner_rows parse(const char *text)
 
 static void test_a_row(void **state)
 {
-    struct planner_rows rows = parse(HEAD
-                                     "a,closed_loop,Llama-3.1-70B,FP8,H100-SXM,4,4,1,1,,,1024,256,"
-                                     "16,,vllm 0.9,tpot_mean,15,seen\n");
+    struct planner_rows rows =
+        parse(HEAD "a,closed_loop,Llama-3.1-70B,FP8,H100-SXM,4,4,1,1,,,1024,256,"
+                   "16,,vllm 0.9,tpot_mean,15,seen\n");
     const struct planner_row *r = &rows.rows[0];
 
     assert_int_equal(rows.count, 1);
@@ -47,7 +47,8 @@ static void test_a_row(void **state)
 static void test_any_order_and_quotes(void **state)
 {
     struct planner_rows rows =
-        parse("\xef\xbb\xbf" "note,metric,value,more,osl,isl,chip,precision,model,workload,tp,id,chips,"
+        parse("\xef\xbb\xbf"
+              "note,metric,value,more,osl,isl,chip,precision,model,workload,tp,id,chips,"
               "concurrency,framework\r\n"
               "\"says \"\"fast\"\", and\nmore\",tpot_mean,15,x,256,1024,h100 sxm,fp8,llama-3.1-70b,"
               "closed_loop,4,\"b,1\",4,16,vllm\r\n"
@@ -63,8 +64,8 @@ static void test_any_order_and_quotes(void **state)
 
 static void test_what_cannot_be(void **state)
 {
-    static const char *const why[] = { "near: Llama-3.1-70B", "near: H100-SXM", "precision 'FP7'",
-                                       "workload 'party'",     "is no number",   "unknown metric",
+    static const char *const why[] = { "near: Llama-3.1-70B",   "near: H100-SXM", "precision 'FP7'",
+                                       "workload 'party'",      "is no number",   "unknown metric",
                                        "does not fit: weights", "isl and osl" };
     struct planner_rows rows = parse(
         HEAD "1,closed_loop,Llama-3.1-71B,FP8,H100-SXM,4,4,1,1,,,1024,256,16,,vllm,tpot_mean,15,\n"
@@ -115,7 +116,8 @@ static void test_what_dp_means(void **state)
                    "output_tokens_per_s,1,\n"
                    "4,mlperf_offline,Mixtral-8x7B,FP8,H100-SXM,8,1,1,8,1,,,145.9,,,TensorRT-LLM,"
                    "output_tokens_per_s,1,\n");
-    static const unsigned tp[] = { 2, 1, 1, 1 }, adp[] = { 1, 8, 8, 1 }, replicas[] = { 4, 1, 1, 8 };
+    static const unsigned tp[] = { 2, 1, 1, 1 }, adp[] = { 1, 8, 8, 1 },
+                          replicas[] = { 4, 1, 1, 8 };
 
     for (size_t i = 0; i < rows.count; i++) {
         const struct planner_plan *p = &rows.rows[i].plan;
@@ -196,12 +198,9 @@ static void test_random_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_row),
-        cmocka_unit_test(test_any_order_and_quotes),
-        cmocka_unit_test(test_what_cannot_be),
-        cmocka_unit_test(test_missing_column),
-        cmocka_unit_test(test_what_dp_means),
-        cmocka_unit_test(test_score),
+        cmocka_unit_test(test_a_row),          cmocka_unit_test(test_any_order_and_quotes),
+        cmocka_unit_test(test_what_cannot_be), cmocka_unit_test(test_missing_column),
+        cmocka_unit_test(test_what_dp_means),  cmocka_unit_test(test_score),
         cmocka_unit_test(test_random_bytes),
     };
 
