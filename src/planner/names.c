@@ -115,7 +115,7 @@ const struct planner_model *planner_find_model(const char *name)
 static size_t keep_nearest(const char **names, size_t *distances, size_t count, size_t max,
                            const char *name, size_t d)
 {
-    size_t i = count < max ? count : max;
+    size_t i;
 
     if (count == max && (max == 0 || d >= distances[max - 1])) {
         return count;

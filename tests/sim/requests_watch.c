@@ -341,13 +341,20 @@ static void check_stuck(struct scene *s)
 
 /* ---- the line */
 
+/* That a client left takes its time to be known. */
+static bool is_in_line(const struct scene *s, const struct ask *a)
+{
+    return a->state == ASK_OPEN ||
+           (a->state == ASK_LEFT && scene_now(s) <= a->left_ms + scene_delay(s));
+}
+
 /* Somebody who was failed there may have to wait for another one. */
 static bool some_are_kept_away(const struct scene *s, const struct subject *of)
 {
     for (unsigned i = 0; i < s->asked; i++) {
         const struct ask *a = &s->asks[i];
 
-        if (a->state == ASK_OPEN && of == &s->subjects[a->model] && a->lost + a->deaths > 0) {
+        if (is_in_line(s, a) && of == &s->subjects[a->model] && a->lost + a->deaths > 0) {
             return true;
         }
     }

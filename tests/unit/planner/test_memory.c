@@ -89,6 +89,17 @@ static void test_kv_of_a_request(void **state)
                 507904.0 / 62 * (10 * 16384 + 52 * 1536));
 }
 
+/* So it is with their weights: beyond as many chips as KV heads, K and V are divided no further. */
+static void test_whole_heads(void **state)
+{
+    const struct planner_setup s = setup("Llama-3.1-70B", "H100-SXM", PLANNER_BF16);
+    const double eight = memory(&s, (struct planner_plan){ 8, 1, 1, 1, 1, 1 }).weights;
+    const double sixteen = memory(&s, (struct planner_plan){ 16, 1, 1, 1, 1, 1 }).weights;
+    const double kv = 80 * 2.0 * 8192 * 128 * 8 * 2 / 8;
+
+    assert_near(sixteen, (eight - kv) / 2 + kv, 1e-9);
+}
+
 /* Latent KV is the same on every chip of a tensor-parallel group. */
 static void test_latent_kv_is_replicated(void **state)
 {
@@ -264,6 +275,7 @@ int main(void)
         cmocka_unit_test(test_active_parameters),
         cmocka_unit_test(test_kv_exact),
         cmocka_unit_test(test_kv_of_a_request),
+        cmocka_unit_test(test_whole_heads),
         cmocka_unit_test(test_latent_kv_is_replicated),
         cmocka_unit_test(test_head_size_is_read),
         cmocka_unit_test(test_tied_embedding),
