@@ -91,25 +91,15 @@ static void on_change(void *owner, const void *what)
     (void)!write(REPORT_FD, line, strlen(line));
 }
 
-static void on_wanted(void *arg, int result, int64_t id, const struct error *e)
-{
-}
-
-static void on_added(void *arg, int result, int64_t id, const struct error *e)
-{
-    struct berth *b = arg;
-
-    models_set_wanted(b->models, id, true, WISH_USER, on_wanted, NULL);
-}
-
+/* Wanted from the start, in one commit: this process may be killed at any moment. */
 static void add_model(struct berth *b)
 {
     struct validation v = validation_init();
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:i, s:{s:i}}", "id", "m", "name", "m",
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:{s:i}}", "id", "m", "name", "m",
                              "framework", "llama_cpp", "model_path", "model.gguf", "priority", 5,
-                             "resource_requirements", "gpu_memory", 100);
+                             "autostart", 1, "resource_requirements", "gpu_memory", 100);
 
-    models_add(b->models, model_config_parse(json, &v), MODEL_FROM_API, on_added, b);
+    models_add(b->models, model_config_parse(json, &v), MODEL_FROM_API, NULL, NULL);
     json_decref(json);
     validation_finish(&v);
 }
