@@ -167,33 +167,10 @@ void front_handle(void *owner, struct http_exchange *x)
     match.route->handle(match.table->owner, x, &match.params);
 }
 
-/* Without the router, which is not at hand here: by the beginning of the path. */
-static enum error_shape shape_of(struct span path)
+void front_error_body(void *owner, struct span path, int status, const char *text, struct buf *out)
 {
-    // clang-format off
-    static const struct {
-        const char *path;
-        enum error_shape shape;
-    } doors[] = {
-        { "/v1/messages", SHAPE_ANTHROPIC }, { "/v1", SHAPE_OPENAI }, { "/rerank", SHAPE_OPENAI },
-        { "/api/chat", SHAPE_OLLAMA }, { "/api/generate", SHAPE_OLLAMA },
-        { "/api/embed", SHAPE_OLLAMA }, { "/api/embeddings", SHAPE_OLLAMA },
-        { "/api/tags", SHAPE_OLLAMA }, { "/api/ps", SHAPE_OLLAMA }, { "/api/show", SHAPE_OLLAMA },
-    };
-    // clang-format on
+    const struct front *f = owner;
 
-    for (size_t i = 0; i < ARRAY_SIZE(doors); i++) {
-        const size_t n = strlen(doors[i].path);
-
-        if (span_starts(path, doors[i].path) && (path.n == n || path.p[n] == '/')) {
-            return doors[i].shape;
-        }
-    }
-    return SHAPE_DETAIL;
-}
-
-void front_error_body(struct span path, int status, const char *text, struct buf *out)
-{
-    error_body(shape_of(path), status, status < 500 ? "invalid_request_error" : "server_error",
-               NULL, text, out);
+    error_body(router_shape(f->router, path), status,
+               status < 500 ? "invalid_request_error" : "server_error", NULL, text, out);
 }

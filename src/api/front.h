@@ -23,9 +23,8 @@ struct front *front_create(struct router *router, struct access *access, struct 
 /* Accepts NULL, returns NULL. */
 struct front *front_destroy(struct front *front);
 
-/* For http_server_options: handle and on_head, with owner = the front … */
+/* For http_server_options, with owner = the front: */
 void front_handle(void *front, struct http_exchange *x);
 void front_on_head(void *front, struct http_exchange *x);
-/* … and error_body: errors that the server gives by itself, in the shape of the door whose path it
- * was. */
-void front_error_body(struct span path, int status, const char *text, struct buf *out);
+/* Errors that the server gives by itself, in the shape of the door whose path it was. */
+void front_error_body(void *front, struct span path, int status, const char *text, struct buf *out);

@@ -323,8 +323,7 @@ static char *path_behind(const struct http_exchange *x)
 }
 
 /* A failure that is not the engine's, in this door's words. */
-static void refuse_pass(struct http_exchange *x, const char *model_id, const char *whole_path,
-                        const struct error *e)
+static void refuse_pass(struct http_exchange *x, const char *model_id, const struct error *e)
 {
     _cleanup_(freep) char *path = path_behind(x);
 
@@ -353,7 +352,7 @@ static void handle_pass(void *owner, struct http_exchange *x, const struct route
 
     if (!model) {
         error_set(&e, -ENOENT, "there is no model '%s'", id ? id : "");
-        refuse_pass(x, id ? id : "", path, &e);
+        refuse_pass(x, id ? id : "", &e);
         return;
     }
     /* A page that an engine serves shall not act as a page of ours. */

@@ -45,11 +45,6 @@ bool log_enabled(enum log_level level)
     return (int)level >= min_level && out_fd >= 0;
 }
 
-const char *log_level_name(enum log_level level)
-{
-    return level_names[level];
-}
-
 int log_level_from_string(const char *s)
 {
     for (int i = 0; i < LOG_LEVEL_MAX_; i++) {

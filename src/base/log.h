@@ -57,6 +57,5 @@ void log_set_level(enum log_level level);
 void log_set_json(bool json);
 void log_set_fd(int fd); /* 2 at start; tests give their own; -1 silences */
 bool log_enabled(enum log_level level);
-const char *log_level_name(enum log_level level);
 /* -EINVAL for an unknown word. */
 int log_level_from_string(const char *s);

@@ -139,6 +139,12 @@ void table_cell(struct table *t, const char *fmt, ...)
 void table_print(const struct table *t, FILE *out, bool color);
 struct table *table_free(struct table *t);
 
+/* The whole of a command that shows a list: GETs path, prints the answer as it is (--json), or a
+ * row for each element of the answer, or of its member. The exit code. */
+int cli_list(struct cli *cli, const char *path, const char *member, const char *const *headings,
+             size_t columns,
+             void (*add_row)(const struct cli *cli, struct table *t, const json_t *element));
+
 /* Brings what was printed to its reader now; ends the program when there is none any more (a closed
  * pipe). */
 void flush_or_end(void);

@@ -27,7 +27,7 @@ static void add_memory(struct table *t, const json_t *device, const char *name)
     table_cell(t, "%.1fG", (double)member_int(device, name) / 1024);
 }
 
-static void add_row(struct table *t, const json_t *device)
+static void add_row(const struct cli *cli, struct table *t, const json_t *device)
 {
     const bool cpu = json_is_true(json_object_get(device, "cpu"));
     const char *status = member_str(device, "status", "ok");
@@ -48,28 +48,7 @@ static void add_row(struct table *t, const json_t *device)
 
 static int run(struct cli *cli)
 {
-    struct reply reply;
-    struct table *t;
-    size_t i;
-    json_t *device;
-    int code = cli_ask(cli, "GET", "/api/v1/system/gpu", NULL, &reply);
-
-    if (code != 0) {
-        return code;
-    }
-    if (cli->json) {
-        print_json(reply.json);
-    } else {
-        t = table_create(headings, ARRAY_SIZE(headings));
-        json_array_foreach(reply.json, i, device)
-        {
-            add_row(t, device);
-        }
-        table_print(t, stdout, cli->color);
-        table_free(t);
-    }
-    reply_finish(&reply);
-    return 0;
+    return cli_list(cli, "/api/v1/system/gpu", NULL, headings, ARRAY_SIZE(headings), add_row);
 }
 
 const struct command gpus_command = {

@@ -45,29 +45,7 @@ static void add_row(const struct cli *cli, struct table *t, const json_t *model)
 
 static int run(struct cli *cli)
 {
-    struct reply reply;
-    struct table *t;
-    size_t i;
-    json_t *model;
-    int code = cli_ask(cli, "GET", "/api/models/", NULL, &reply);
-
-    if (code != 0) {
-        return code;
-    }
-    if (cli->json) {
-        print_json(reply.json);
-        reply_finish(&reply);
-        return 0;
-    }
-    t = table_create(headings, ARRAY_SIZE(headings));
-    json_array_foreach(reply.json, i, model)
-    {
-        add_row(cli, t, model);
-    }
-    table_print(t, stdout, cli->color);
-    table_free(t);
-    reply_finish(&reply);
-    return 0;
+    return cli_list(cli, "/api/models/", NULL, headings, ARRAY_SIZE(headings), add_row);
 }
 
 const struct command models_command = {

@@ -93,28 +93,7 @@ static void add_row(const struct cli *cli, struct table *t, const json_t *inst)
 
 static int run(struct cli *cli)
 {
-    struct reply reply;
-    struct table *t;
-    size_t i;
-    json_t *inst;
-    int code = cli_ask(cli, "GET", "/api/instances", NULL, &reply);
-
-    if (code != 0) {
-        return code;
-    }
-    if (cli->json) {
-        print_json(reply.json);
-    } else {
-        t = table_create(headings, ARRAY_SIZE(headings));
-        json_array_foreach(json_object_get(reply.json, "instances"), i, inst)
-        {
-            add_row(cli, t, inst);
-        }
-        table_print(t, stdout, cli->color);
-        table_free(t);
-    }
-    reply_finish(&reply);
-    return 0;
+    return cli_list(cli, "/api/instances", "instances", headings, ARRAY_SIZE(headings), add_row);
 }
 
 const struct command ps_command = {

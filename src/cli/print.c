@@ -185,3 +185,32 @@ struct table *table_free(struct table *t)
     free(t);
     return NULL;
 }
+
+int cli_list(struct cli *cli, const char *path, const char *member, const char *const *headings,
+             size_t columns,
+             void (*add_row)(const struct cli *cli, struct table *t, const json_t *element))
+{
+    struct reply reply;
+    struct table *t;
+    json_t *element;
+    size_t i;
+    int code = cli_ask(cli, "GET", path, NULL, &reply);
+
+    if (code != 0) {
+        return code;
+    }
+    if (cli->json) {
+        print_json(reply.json);
+        reply_finish(&reply);
+        return 0;
+    }
+    t = table_create(headings, columns);
+    json_array_foreach(member ? json_object_get(reply.json, member) : reply.json, i, element)
+    {
+        add_row(cli, t, element);
+    }
+    table_print(t, stdout, cli->color);
+    table_free(t);
+    reply_finish(&reply);
+    return 0;
+}

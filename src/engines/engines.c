@@ -398,30 +398,6 @@ void engines_validate(struct engines *e, const struct model_config *config, stru
     }
 }
 
-int engines_command_line(struct engines *e, const struct model *model, char ***ret,
-                         struct error *reterr)
-{
-    const struct instance *pub = engines_of_model(e, model->id);
-    struct inst_place place = { pub ? pub->uuid : "UUID", pub ? pub->replica : 0,
-                                pub ? inst_of(pub)->port : 0 };
-    struct engine_command command = { 0 };
-    char hash[SPEC_HASH_SIZE];
-    int r;
-
-    r = inst_command(e, model, &place, &command, hash, reterr);
-    if (r < 0) {
-        return r;
-    }
-    if (command.argv) {
-        *ret = TAKE_PTR(command.argv);
-    } else {
-        r = error_set(reterr, -EOPNOTSUPP, "model '%s' is a remote endpoint: berth runs nothing",
-                      model->config->id);
-    }
-    engine_command_finish(&command);
-    return r;
-}
-
 void engines_retry(struct engines *e, int64_t model_id)
 {
     struct inst *inst;

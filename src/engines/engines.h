@@ -133,10 +133,6 @@ void engines_check(const struct config *config, const struct model_config *model
                    struct validation *v);
 /* Is there a driver for this framework word? Canonical name ("llamacpp"), or NULL. */
 const char *engines_driver_name(const char *framework);
-/* The command line that would be run, for `config` and `doctor` (owned by the caller;
- * str_list_free). */
-int engines_command_line(struct engines *e, const struct model *model, char ***ret,
-                         struct error *reterr) _must_check_;
 
 /* Starts a new round for the model's FAILED and BACKOFF instances, now ("start" of a model that is
  * wanted already). */

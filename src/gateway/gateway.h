@@ -52,7 +52,7 @@ const struct route_table *gateway_anthropic_routes(struct gateway *g);
 const struct route_table *gateway_ollama_routes(struct gateway *g);
 
 /* Answers x with an error of our own, in the words of the door that called gateway_pass. */
-typedef void (*gateway_refuse_fn)(struct http_exchange *x, const char *model_id, const char *path,
+typedef void (*gateway_refuse_fn)(struct http_exchange *x, const char *model_id,
                                   const struct error *e);
 /* Hands any request on to an instance of the model, as it is: method, path (with query, as it came
  * encoded), body, and the engine's answer back, streamed. Takes part in dispatch, failover before

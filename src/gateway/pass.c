@@ -17,10 +17,9 @@ static void refuse_at_once(struct gateway *g, struct http_exchange *x, const str
                            gateway_refuse_fn refuse, const struct error *e)
 {
     const struct endpoint *endpoint = &endpoints[ENDPOINT_PASS];
-    _cleanup_(freep) char *path = span_dup(http_exchange_head(x)->path);
 
     account_refusal(g, x, endpoint, model, e);
-    refuse(x, model->config->id, path, e);
+    refuse(x, model->config->id, e);
 }
 
 void gateway_pass(struct gateway *g, struct http_exchange *x, const struct model *model,

@@ -160,7 +160,7 @@ static void answer_failure(struct relay *r, int error, const char *code, const c
         struct error e;
 
         error_set(&e, error, "%s", text);
-        r->refuse(x, r->counts->model, r->record.path, &e);
+        r->refuse(x, r->counts->model, &e);
     } else {
         answer_error(x, r->endpoint->shape, error, code, text);
     }

@@ -45,7 +45,8 @@ struct http_server_options {
     /* Writes the body of an error that the server itself gives (400, 408, 413, 431, 501, 503,
      * 505), in the door's own shape; NULL: plain JSON. path is absent when the head was not read.
      */
-    void (*error_body)(struct span path, int status, const char *text, struct buf *out);
+    void (*error_body)(void *owner, struct span path, int status, const char *text,
+                       struct buf *out);
 };
 
 struct http_server *http_server_create(struct world *w, const struct http_server_options *options);
@@ -66,7 +67,6 @@ const struct http_head *http_exchange_head(const struct http_exchange *x);
 struct span http_exchange_body(const struct http_exchange *x);
 const struct address *http_exchange_peer(const struct http_exchange *x);
 void *http_exchange_tag(const struct http_exchange *x);
-struct http_server *http_exchange_server(const struct http_exchange *x);
 struct world *http_exchange_world(const struct http_exchange *x);
 /* When its first byte came (world_now_us). */
 uint64_t http_exchange_started_us(const struct http_exchange *x);

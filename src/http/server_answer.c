@@ -99,7 +99,8 @@ static struct buf *make_head(struct http_exchange *x, int status, const char *co
 
 /* The server's own refusals */
 
-static void default_error_body(struct span path, int status, const char *text, struct buf *out)
+static void default_error_body(void *owner, struct span path, int status, const char *text,
+                               struct buf *out)
 {
     buf_puts(out, "{\"error\":\"");
     buf_put_json_escaped(out, text, strlen(text));
@@ -121,13 +122,14 @@ static struct span visible_path(const struct buf *in)
 /* `in` may hold anything. */
 void connection_refuse(struct connection *c, int status, const char *text)
 {
+    const struct http_server_options *options = &c->server->options;
     struct buf *b = &c->server->scratch;
     struct buf body = BUF_INIT(65536);
     struct span path = c->x ? c->x->head.path : visible_path(&c->in);
     bool to_head = c->x && span_eq(c->x->head.method, "HEAD");
 
-    (c->server->options.error_body ? c->server->options.error_body
-                                   : default_error_body)(path, status, text, &body);
+    (options->error_body ? options->error_body : default_error_body)(options->owner, path, status,
+                                                                     text, &body);
     buf_clear(b);
     put_status_line(b, status);
     buf_puts(b, date_line(c->server));
@@ -166,11 +168,6 @@ const struct address *http_exchange_peer(const struct http_exchange *x)
 void *http_exchange_tag(const struct http_exchange *x)
 {
     return x->conn->tag;
-}
-
-struct http_server *http_exchange_server(const struct http_exchange *x)
-{
-    return x->conn->server;
 }
 
 struct world *http_exchange_world(const struct http_exchange *x)

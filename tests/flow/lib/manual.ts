@@ -130,12 +130,14 @@ export class Reader {
     private async type(command: string): Promise<string> {
         const from = this.printed.length;
         const end = /\n<(\d+)>\n$/;
+        // The shell tells of a job's end at some time, also behind the mark.
+        const said = (): string => this.printed.slice(from).replace(/^bash: line \d+: +\d+ (Killed|Terminated).*\n/gm, '');
         // The exit code of the command before is put back, for `echo $?`.
         this.shell.stdin!.write(`(exit $code)\n${command}\ncode=$?; printf '\\n<%d>\\n' $code\n`);
-        await until(`'${command}' to end`, () => end.test(this.printed.slice(from)), 60_000, 5).catch((error) => {
+        await until(`'${command}' to end`, () => end.test(said()), 60_000, 5).catch((error) => {
             throw new Error(`${error.message}; it printed:\n${this.printed.slice(from)}`);
         });
-        return this.inward(this.printed.slice(from));
+        return this.inward(said());
     }
 
     /** Runs one command and compares; throws with both texts when they differ. */
@@ -155,7 +157,7 @@ export class Reader {
         }
         printed = await this.type(text);
         const code = Number(/\n<(\d+)>\n$/.exec(printed)![1]);
-        printed = printed.replace(/\n<\d+>\n$/, '').replace(/^bash: line \d+: +\d+ (Killed|Terminated).*\n?/gm, ''); // a job's end is told at some time
+        printed = printed.replace(/\n<\d+>\n$/, '');
         if (code !== 0 && !mayFail) {
             throw new Error(`line ${command.line}: '${command.text}' ended with ${code}:\n${printed}`);
         }

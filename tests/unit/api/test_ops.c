@@ -318,36 +318,33 @@ static void test_docs(void **state)
     fixture_destroy(f);
 }
 
-static void test_error_shapes(void **state)
+static void expect_error(struct fixture *f, struct span path, const char *beginning)
 {
     struct buf b = BUF_INIT(4096);
-    json_t *json;
 
-    front_error_body(SPAN("/v1/chat/completions"), 431, "too much", &b);
-    json = json_loads(buf_data(&b), 0, NULL);
-    assert_string_equal(str(json_object_get(json, "error"), "message"), "too much");
-    json_decref(json);
-    buf_clear(&b);
-    front_error_body(SPAN("/api/models/"), 431, "too much", &b);
-    json = json_loads(buf_data(&b), 0, NULL);
-    assert_string_equal(str(json, "detail"), "too much");
-    json_decref(json);
-    buf_clear(&b);
-    front_error_body(SPAN("/v1/messages"), 431, "too much", &b);
-    json = json_loads(buf_data(&b), 0, NULL);
-    assert_string_equal(str(json, "type"), "error");
-    json_decref(json);
-    buf_clear(&b);
-    front_error_body(SPAN("/api/chat"), 431, "too much", &b);
-    json = json_loads(buf_data(&b), 0, NULL);
-    assert_string_equal(str(json, "error"), "too much");
-    json_decref(json);
-    buf_clear(&b);
-    front_error_body(SPAN("/api/chatter"), 431, "too much", &b);
-    json = json_loads(buf_data(&b), 0, NULL);
-    assert_string_equal(str(json, "detail"), "too much");
-    json_decref(json);
+    front_error_body(f->front, path, 431, "too much", &b);
+    if (!str_starts(buf_data(&b), beginning)) {
+        fail_msg("%.*s: %s", SPAN_ARG(path), buf_data(&b));
+    }
     buf_finish(&b);
+}
+
+/* What the server refuses by itself is told in the words of the door whose path it was. */
+static void test_error_shapes(void **state)
+{
+    struct fixture *f = fixture_create();
+
+    expect_error(f, SPAN("/v1/chat/completions"), "{\"error\":{\"message\":\"too much\"");
+    expect_error(f, SPAN("/v1/nothing"), "{\"error\":{\"message\":\"too much\"");
+    expect_error(f, SPAN("/rerank"), "{\"error\":{\"message\":\"too much\"");
+    expect_error(f, SPAN("/v1/messages"), "{\"type\":\"error\"");
+    expect_error(f, SPAN("/api/chat"), "{\"error\":\"too much\"");
+    expect_error(f, SPAN("/api/version"), "{\"error\":\"too much\"");
+    expect_error(f, SPAN("/api/pull"), "{\"error\":\"too much\"");
+    expect_error(f, SPAN("/api/models/"), "{\"detail\":\"too much\"");
+    expect_error(f, SPAN("/api/chatter"), "{\"detail\":\"too much\"");
+    expect_error(f, (struct span){ 0 }, "{\"detail\":\"too much\""); /* not even that was read */
+    fixture_destroy(f);
 }
 
 int main(void)

@@ -236,7 +236,8 @@ static void test_refusals(void **state)
     stop(&rig);
 }
 
-static void write_error(struct span path, int status, const char *text, struct buf *out)
+static void write_error(void *owner, struct span path, int status, const char *text,
+                        struct buf *out)
 {
     buf_printf(out, "[%.*s|%d]", SPAN_ARG(path), status);
 }
