@@ -14,6 +14,7 @@ enum { PROBE_BODY_MAX = 500 };
 
 // clang-format off
 static const struct status_words state_words[INSTANCE_STATE_MAX_] = {
+    [INSTANCE_WAITING]  = { "queued",   "unknown" },
     [INSTANCE_STARTING] = { "starting", "unknown" },
     [INSTANCE_READY]    = { "running",  "healthy" },
     [INSTANCE_DRAINING] = { "stopping", "unknown" },

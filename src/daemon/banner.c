@@ -9,15 +9,15 @@
 
 /* Where berth is, and the words that make curl go there: an address, or the admin socket where none
  * is listened on. Owned by the caller. */
-struct place {
+struct shown_at {
     char *shown, *curl;
 };
 
-static struct place place_of(const struct daemon *d)
+static struct shown_at place_of(const struct daemon *d)
 {
     char text[ADDRESS_TEXT_SIZE];
     struct address a = d->bound;
-    struct place p;
+    struct shown_at p;
 
     if (!a.port) {
         p.shown = xasprintf("unix:%s/berth.sock", d->dir.path);
@@ -33,7 +33,7 @@ static struct place place_of(const struct daemon *d)
     return p;
 }
 
-static void place_finish(struct place *p)
+static void place_finish(struct shown_at *p)
 {
     free(p->shown);
     free(p->curl);
@@ -48,7 +48,7 @@ static void say_key(const struct daemon *d)
 
 static void say_ready(struct daemon *d, const struct model *model)
 {
-    struct place p = place_of(d);
+    struct shown_at p = place_of(d);
 
     printf("\nberth is ready at %s  (model '%s' is up)\n\nTry it:\n\n"
            "  curl -N %s/v1/chat/completions -H 'Content-Type: application/json' %s\\\n"
@@ -121,7 +121,7 @@ static void say_other_addresses(const struct daemon *d)
 void banner_start(struct daemon *d)
 {
     const char *first = first_wanted(d);
-    struct place p = place_of(d);
+    struct shown_at p = place_of(d);
 
     printf("berth %s listens on %s", BERTH_VERSION, p.shown);
     say_other_addresses(d);

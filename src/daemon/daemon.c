@@ -192,7 +192,17 @@ static int build_rooms(struct daemon *d, struct error *reterr)
         .self_path = "/proc/self/exe", /* also when the file was replaced meanwhile */
     });
     d->dispatch = dispatch_create(d->world, d->config, d->models, d->engines, d->metrics);
-    d->placement = placement_create(d->world, d->config, d->models, d->dispatch);
+    d->placement = placement_create(&(struct placement_in){
+        .world = d->world,
+        .config = d->config,
+        .store = d->store,
+        .events = d->events,
+        .models = d->models,
+        .engines = d->engines,
+        .dispatch = d->dispatch,
+        .gpu = d->gpu,
+        .metrics = d->metrics,
+    });
     d->gateway = gateway_create(&(struct gateway_in){
         .world = d->world,
         .config = d->config,

@@ -74,7 +74,11 @@ uint64_t dispatch_ticket_wait_ms(const struct ticket *t);
 struct dispatch_load {
     unsigned in_flight, waiting;
     uint64_t tokens;
+    uint64_t waiting_since_ms; /* world_now_ms at which the one that has waited longest came; 0:
+                                  nobody waits */
 };
+/* Requests a second that the model gets, as an average that halves every gateway.use_half_life. */
+double dispatch_use_rate(const struct dispatch *d, int64_t model_id);
 /* How long a request that came now would wait before it is dispatched: by the line that stands and
  * the measured rate at which it moves; while no instance is ready, what is left of the measured
  * time of loading comes on top. */

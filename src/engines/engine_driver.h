@@ -8,11 +8,16 @@
 
 #include "engines/engines.h"
 
+struct container_spec;
+struct model_facts;
+
 /* How one instance is to be run; owned by the caller of `command` (engine_command_finish). */
 struct engine_command {
     char *
-        *argv;  /* argv[0] is an absolute path; NULL-terminated. NULL: a remote endpoint, no process
-                 */
+        *argv; /* argv[0] is an absolute path; NULL-terminated. NULL: a remote endpoint, no process
+                */
+    struct container_spec
+        *container; /* instead of argv: a container is to run (container.h); owned */
     char **env; /* additions and replacements, "NAME=value"; NULL-terminated, or NULL for none */
     unsigned slots;         /* requests it will work on at once */
     unsigned weight;        /* for the strategy `weighted`; 0: its slots */
@@ -26,9 +31,10 @@ struct engine_command {
 struct engine_context {
     const struct config *config;
     const struct model_config *model;
-    const struct gpu *gpu;   /* the devices; NULL: they are not known (devices.h) */
-    const char *socket_path; /* relative to the working directory, ends with ".sock" */
-    unsigned replica;        /* 0 …; a port that the model names is the first replica's */
+    const struct gpu *gpu;     /* the devices; NULL: they are not known (devices.h) */
+    const struct place *place; /* where it was placed; NULL: as the definition says */
+    const char *socket_path;   /* relative to the working directory, ends with ".sock" */
+    unsigned replica;          /* 0 …; a port that the model names is the first replica's */
     uint16_t port; /* on 127.0.0.1, for drivers with needs_port; the same for an instance's
                       whole process */
 };
@@ -69,6 +75,13 @@ struct engine_driver {
      */
     const char *progress_path;
     uint64_t (*read_progress)(struct span body);
+    /* What an instance needs of memory, from the definition and what its model file says (facts
+     * NULL: there is no file, or it cannot be read). Fills everything but source, declared_bytes
+     * and measured_bytes; estimated_bytes 0 where it cannot tell. NULL: it never can. Pure. */
+    void (*need)(const struct engine_context *c, const struct model_facts *facts,
+                 struct memory_need *ret);
+    /* Do these last words say that memory was short? NULL: nobody knows. */
+    bool (*is_out_of_memory)(const char *last_words);
     /* Picks the lines that tell why it ended out of the log's tail; the result is owned by the
      * caller, NULL when there is nothing to say. */
     char *(*last_words)(struct span log_tail);

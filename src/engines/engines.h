@@ -2,11 +2,17 @@
 /*
  * Engines: instances of models, their whole life, and the one place that changes it.
  *
- *     wanted model ──► STARTING ──► READY ──► DRAINING ──► STOPPING ──► (gone)
- *                        │   ▲        │          (stop, restart, update)
- *                 failed │   │ delay  │ crashed, hung
- *                        ▼   │        ▼
- *                       BACKOFF ◄─────┘ ── too often ──► FAILED   (until start is asked again)
+ *     wanted model ──► WAITING ──► STARTING ──► READY ──► DRAINING ──► STOPPING ──► (gone)
+ *                       ▲  ▲         │            │    (stop, restart, update)     │
+ *                 delay │  │  failed │            │ crashed, hung                  │
+ *                       │  │         ▼            ▼                                │
+ *                       │  │        BACKOFF ◄─────┴── too often ──► FAILED         │
+ *                       └──┼─────────┘                  (until start is asked again)
+ *                          └──────────── moved aside (engines_displace) ───────────┘
+ *
+ * WAITING has no process and no memory: it waits until it is given its place (engines_place). Who
+ * decides that is the room above (placement); when there is none
+ * (engines_options_in.places_itself), an instance goes on by itself. Remote endpoints never wait.
  *
  * What failed but still has processes (hung, or workers that outlive their leader) passes through
  * STOPPING first: in BACKOFF and FAILED nothing of it lives. An instance that is stopped before it
@@ -51,6 +57,7 @@
 #include "http/client.h"
 #include "metrics/metrics.h"
 #include "models/models.h"
+#include "planner/need.h"
 #include "store/store.h"
 
 struct engines;
@@ -62,6 +69,7 @@ extern const struct option_table
                         engines.stall_timeout, engines.drain_timeout, engines.log_max … */
 
 enum instance_state {
+    INSTANCE_WAITING,  /* nothing runs; waits for its place */
     INSTANCE_STARTING, /* row committed or process loading; not routed to */
     INSTANCE_READY,    /* answers; routed to */
     INSTANCE_DRAINING, /* takes nothing new; what runs may end */
@@ -94,6 +102,14 @@ struct instance {
     uint64_t retry_at_ms;       /* BACKOFF: world_now_ms of the next try */
     int64_t last_probe_wall_ms; /* last good answer of a health probe, 0 none */
     char *last_error;           /* why it last failed, with the engine's last words; NULL */
+    struct place place; /* from engines_place until WAITING again; kept over restarts of berth */
+    bool displaced;     /* DRAINING, STOPPING, WAITING: moved aside (engines_displace) */
+    uint64_t waiting_since_ms; /* WAITING: world_now_ms since when it waits for room, back-offs
+                                  included */
+    unsigned out_of_memory;    /* starts in a row that ended for want of memory */
+    bool need_known;           /* else `need` is not known yet: the model's file is being read */
+    struct memory_need need;   /* of the definition as it is now */
+    struct place taken; /* what it really takes, as measured last; count 0: not measured yet */
 };
 
 struct engines_options_in {
@@ -106,6 +122,7 @@ struct engines_options_in {
     const struct gpu *gpu; /* the devices; NULL: those that the kernel shows, in number only */
     const char *data_id;   /* of the data directory */
     const char *self_path; /* our own executable, for exec-engine */
+    bool places_itself;    /* nobody calls engines_place: instances do not wait */
 };
 
 /* Hears models_signal by itself: what is wanted is started, what is not any more is stopped, what
@@ -143,6 +160,22 @@ void engines_retry(struct engines *e, int64_t model_id);
 int engines_settled(const struct engines *e, int64_t model_id, struct error *reterr) _must_check_;
 /* Stops and starts the instance(s) of a wanted model, drained. */
 void engines_restart(struct engines *e, int64_t model_id);
+
+/* ---- places and memory ---- */
+
+/* The WAITING instance gets this place (copied) and starts. */
+void engines_place(struct engines *e, const char *uuid, const struct place *place);
+/* Moves it aside: what runs may end within grace_ms (0: engines.drain_timeout), then it is stopped
+ * and WAITING again; one that is still loading is stopped at once. It is not un-drained by demand.
+ * Nothing, when it is WAITING or ends anyway. `why` is for people and copied. */
+void engines_displace(struct engines *e, const char *uuid, uint64_t grace_ms, const char *why);
+/* What a definition needs, with what was measured of it before: done comes once, in a later turn.
+ * -EINVAL and the like with the reason when its file cannot be read (need then is what is
+ * declared). config is borrowed for the call. */
+typedef void (*engines_need_fn)(void *arg, int result, const struct memory_need *need,
+                                const struct error *e);
+void engines_estimate(struct engines *e, const struct model_config *config, engines_need_fn done,
+                      void *arg);
 
 /* Instances in the order of their making; NULL at the end; *cursor starts at 0. */
 const struct instance *engines_next(const struct engines *e, size_t *cursor);
@@ -185,9 +218,10 @@ char *engines_log_tail(struct engines *e, const char *uuid, size_t max_bytes);
 void engines_on_model(void *engines, const void *model_change);
 
 /*
- * Emits const struct instance_change * for every new instance (from and to are STARTING) and at
- * every state change, from within the turn in which it happens; and, from and to READY, when a
- * ready engine tells another number of slots than before. What a change promises is committed
+ * Emits const struct instance_change * for every new instance (from and to are equal) and at
+ * every state change, from within the turn in which it happens; and, from and to the same state,
+ * when a ready engine tells another number of slots than before, when its need became known or
+ * another, and when its memory was measured. What a change promises is committed
  * before it (the row before the process); what it states as a fact (it answers, it died) is told at
  * once, and its row and event follow: nobody shall be sent to an engine that is dead. Listeners may
  * call engines_drained and engines_note_progress from inside, nothing else that changes an

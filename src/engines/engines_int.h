@@ -7,6 +7,8 @@
  *     instance_process.c   its command and processes: spawn, watch, signal, knowing that none is
  * left instance_probe.c     asking the engine whether it is ready and alive, and about itself
  *     instance_progress.c  does it get on with the work that it was given
+ *     instance_memory.c    what it really takes
+ *     need.c               what a definition needs: model files read on a worker, measurements kept
  *     recovery.c           rows and processes brought together when berth starts
  *     engines_store.c      the table of instances
  *     engine_log.c         files below instances/<uuid>: tail, rotation, removal
@@ -165,6 +167,7 @@ struct inst_place {
     const char *uuid;
     unsigned replica;
     uint16_t port;
+    const struct place *where; /* NULL: as the definition says */
 };
 /* The command for it as the model is defined now, and the command's hash. */
 int inst_command(struct engines *e, const struct model *model, const struct inst_place *place,
@@ -192,6 +195,22 @@ void inst_plan_health(struct inst *inst); /* starts the timer for the next healt
 /* One question whether it is well. done gets 0 when it is, with status and body, else negative
  * errno with the reason; -EPROTO comes with status and body too. The instance may go meanwhile. */
 struct probe *probe_start(struct inst *inst, uint64_t limit_ms, http_fetch_fn done, void *owner);
+
+/* --- instance_memory.c */
+/* Looks at what it takes now (RSS of its processes, devices' process lists) and keeps the peak:
+ * when it is ready, with each health probe, and before it is stopped. Tells, when pub.taken has
+ * changed, and stores it for the next start of the same definition. */
+void inst_measure(struct inst *inst);
+
+/* --- need.c */
+/* Finds out pub.need anew: at its making, at a new definition, after a measurement. Tells (from and
+ * to the same state) when it is known or another. */
+void inst_find_need(struct inst *inst);
+void inst_need_detach(struct inst *inst); /* before it is freed */
+
+/* --- instance.c */
+/* Says that something about it is new, in the state that it is in. */
+void inst_tell_news(struct inst *inst);
 
 /* --- instance_progress.c */
 void inst_note_work(struct inst *inst, int change, bool streams);

@@ -29,6 +29,17 @@ static const char *const migrations[] = {
     " created_ms INTEGER NOT NULL"
     ") WITHOUT ROWID;",
     "ALTER TABLE instances ADD COLUMN replica INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE instances ADD COLUMN place TEXT NOT NULL DEFAULT '';"     /* JSON; '': none */
+    "ALTER TABLE instances ADD COLUMN container TEXT NOT NULL DEFAULT '';" /* id; '': none */
+    "CREATE TABLE engine_memory ("    /* what instances really took */
+    " key TEXT NOT NULL,"             /* of all in a definition that decides it */
+    " devices INTEGER NOT NULL,"      /* over how many it was spread */
+    " device_bytes INTEGER NOT NULL," /* on the fullest of them, at the peak */
+    " host_bytes INTEGER NOT NULL,"
+    " load_ms INTEGER NOT NULL," /* 0: not known */
+    " measured_ms INTEGER NOT NULL,"
+    " PRIMARY KEY (key, devices)"
+    ") WITHOUT ROWID;",
 };
 
 const struct store_schema engines_schema = { "engines", migrations, ARRAY_SIZE(migrations) };

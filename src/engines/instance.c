@@ -22,6 +22,7 @@ enum { FIRST_LOOK_MS = 10, LONGEST_LOOK_MS = 1000, STORE_WAIT_MS = 5000 };
 /* From each state, those that may follow. Leaving the list ends DRAINING (it died), STOPPING,
  * BACKOFF, FAILED and nothing else. */
 static const unsigned followers[INSTANCE_STATE_MAX_] = {
+    [INSTANCE_WAITING] = BIT(INSTANCE_STARTING),
     [INSTANCE_STARTING] =
         BIT(INSTANCE_READY) | BIT(INSTANCE_STOPPING) | BIT(INSTANCE_BACKOFF) | BIT(INSTANCE_FAILED),
     [INSTANCE_READY] = BIT(INSTANCE_DRAINING) | BIT(INSTANCE_STOPPING) | BIT(INSTANCE_BACKOFF) |
@@ -33,9 +34,10 @@ static const unsigned followers[INSTANCE_STATE_MAX_] = {
 };
 
 static const char *const state_names[INSTANCE_STATE_MAX_] = {
-    [INSTANCE_STARTING] = "starting", [INSTANCE_READY] = "ready",
-    [INSTANCE_DRAINING] = "draining", [INSTANCE_STOPPING] = "stopping",
-    [INSTANCE_BACKOFF] = "backoff",   [INSTANCE_FAILED] = "failed",
+    [INSTANCE_WAITING] = "waiting",   [INSTANCE_STARTING] = "starting",
+    [INSTANCE_READY] = "ready",       [INSTANCE_DRAINING] = "draining",
+    [INSTANCE_STOPPING] = "stopping", [INSTANCE_BACKOFF] = "backoff",
+    [INSTANCE_FAILED] = "failed",
 };
 
 static const char *const failure_names[FAILURE_MAX_] = {
@@ -145,7 +147,7 @@ static void take_definition(struct inst *inst)
  */
 static int prepare(struct inst *inst, struct error *reterr)
 {
-    struct inst_place place = { inst->pub.uuid, inst->pub.replica, inst->port };
+    struct inst_place place = { inst->pub.uuid, inst->pub.replica, inst->port, &inst->pub.place };
     const struct model *model = inst_model(inst);
     struct engine_command command = { 0 };
     int r;
@@ -298,6 +300,11 @@ void inst_tell_slots(struct inst *inst)
     log_info("engines", inst->log_name, "slots as the engine tells",
              kv_int("slots", inst->pub.slots));
     tell(inst, INSTANCE_READY, false);
+}
+
+void inst_tell_news(struct inst *inst)
+{
+    tell(inst, inst->pub.state, false);
 }
 
 /* ---- ending */

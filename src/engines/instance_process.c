@@ -48,6 +48,7 @@ int inst_command(struct engines *e, const struct model *model, const struct inst
         .gpu = e->gpu,
         .replica = place->replica,
         .port = place->port,
+        .place = place->where && place->where->count ? place->where : NULL,
     };
     char socket_path[96];
     int r;
@@ -112,7 +113,7 @@ static bool commands_equal(const struct engine_command *a, const struct engine_c
 
 bool inst_matches(const struct inst *inst, const struct model *model)
 {
-    struct inst_place place = { inst->pub.uuid, inst->pub.replica, inst->port };
+    struct inst_place place = { inst->pub.uuid, inst->pub.replica, inst->port, &inst->pub.place };
     struct engine_command now = { 0 };
     char hash[SPEC_HASH_SIZE];
     struct error err = { 0 };

@@ -104,7 +104,7 @@ static uint16_t port_of(const struct row *row)
 static const char *find_command_objection(struct engines *e, const struct model *model,
                                           const struct row *row, struct engine_command *command)
 {
-    struct inst_place place = { row->uuid, (unsigned)row->replica, port_of(row) };
+    struct inst_place place = { row->uuid, (unsigned)row->replica, port_of(row), NULL };
     struct error err = { 0 };
     char hash[SPEC_HASH_SIZE];
 

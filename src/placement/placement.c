@@ -301,16 +301,15 @@ void placement_reconfigure(struct placement *p, const struct config *config)
     review_soon(p);
 }
 
-struct placement *placement_create(struct world *w, const struct config *config,
-                                   struct models *models, struct dispatch *dispatch)
+struct placement *placement_create(const struct placement_in *in)
 {
     struct placement *p = xcalloc(1, sizeof(*p));
 
-    p->world = w;
-    p->models = models;
-    p->dispatch = dispatch;
-    timer_init(&p->review, w, "placement", on_review, p);
-    placement_reconfigure(p, config);
+    p->world = in->world;
+    p->models = in->models;
+    p->dispatch = in->dispatch;
+    timer_init(&p->review, in->world, "placement", on_review, p);
+    placement_reconfigure(p, in->config);
     return p;
 }
 

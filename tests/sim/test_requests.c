@@ -145,7 +145,8 @@ static void open_house(struct house *h, uint64_t seed)
         access_create(rig->world, rig->store, rig->config, false, &h->access, &key, &e), 0);
     d = h->scene.dispatch =
         dispatch_create(rig->world, rig->config, rig->models, rig->engines, rig->metrics);
-    h->placement = placement_create(rig->world, rig->config, rig->models, d);
+    h->placement = placement_create(&(struct placement_in){
+        .world = rig->world, .config = rig->config, .models = rig->models, .dispatch = d });
     h->gateway = gateway_create(&(struct gateway_in){ .world = rig->world,
                                                       .config = rig->config,
                                                       .models = rig->models,

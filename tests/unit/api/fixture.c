@@ -167,7 +167,8 @@ static void build(struct fixture *f)
                                                               .data_id = "test",
                                                               .self_path = "/proc/self/exe" });
     f->dispatch = dispatch_create(f->world, f->config, f->models, f->engines, f->metrics);
-    f->placement = placement_create(f->world, f->config, f->models, f->dispatch);
+    f->placement = placement_create(&(struct placement_in){
+        .world = f->world, .config = f->config, .models = f->models, .dispatch = f->dispatch });
     f->gateway = gateway_create(&(struct gateway_in){ .world = f->world,
                                                       .config = f->config,
                                                       .models = f->models,

@@ -123,7 +123,7 @@ static void open_scene(uint64_t seed)
                                                  .keep_alive_ms = KEEP_ALIVE_DEFAULT };
         fakes[i].model = (struct model){ .id = i + 1, .config = &fakes[i].config };
     }
-    placement = placement_create(world, config, NULL, NULL);
+    placement = placement_create(&(struct placement_in){ .world = world, .config = config });
 }
 
 static void close_scene(void)
