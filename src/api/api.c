@@ -3,6 +3,7 @@
 #include "api/api.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,10 @@ struct api *api_create(const struct api_in *in)
         (struct route_table){ "proxy", SHAPE_DETAIL, proxy_routes, proxy_route_count, api };
     api->tables[4] =
         (struct route_table){ "system", SHAPE_DETAIL, system_routes, system_route_count, api };
+    api->tables[5] = (struct route_table){ "scheduler", SHAPE_DETAIL, scheduler_routes,
+                                           scheduler_route_count, api };
+    api->tables[6] = (struct route_table){ "monitoring", SHAPE_DETAIL, monitoring_routes,
+                                           monitoring_route_count, api };
     api->made_ms = world_now_ms(in->world);
     timer_init(&api->keep_alive, in->world, "events keep-alive", on_keep_alive, api);
     timer_start(&api->keep_alive, KEEP_ALIVE_MS);
@@ -186,6 +191,93 @@ json_t *read_body(struct http_exchange *x)
     return NULL;
 }
 
+/* ---- the members of a body ---- */
+
+static void complain_at(json_t *errors, const char *name, const char *message, const char *type)
+{
+    json_array_append_new(errors, json_pack("{s:[s, s], s:s, s:s}", "loc", "body", name, "msg",
+                                            message, "type", type));
+}
+
+bool body_read(struct http_exchange *x, struct body *ret)
+{
+    json_t *json = read_body(x), *errors;
+
+    if (!json) {
+        return false;
+    }
+    if (!json_is_object(json)) {
+        errors = json_pack("[{s:[s], s:s, s:s}]", "loc", "body", "msg",
+                           "the body must be a JSON object", "type", "dict_type");
+        respond_schema_errors(x, errors);
+        json_decref(errors);
+        json_decref(json);
+        return false;
+    }
+    *ret = (struct body){ .json = json, .errors = json_array() };
+    return true;
+}
+
+void body_complain(struct body *b, const char *name, const char *message, const char *type)
+{
+    complain_at(b->errors, name, message, type);
+}
+
+bool body_bool(struct body *b, const char *name, bool fallback)
+{
+    const json_t *value = json_object_get(b->json, name);
+
+    if (value && !json_is_boolean(value)) {
+        complain_at(b->errors, name, "must be true or false", "bool_type");
+    }
+    return value ? json_is_true(value) : fallback;
+}
+
+int body_int(struct body *b, const char *name, int fallback)
+{
+    const json_t *value = json_object_get(b->json, name);
+
+    if (value && !json_is_integer(value)) {
+        complain_at(b->errors, name, "must be a whole number", "int_type");
+    }
+    return value ? (int)MAX_OF(MIN_OF(json_integer_value(value), INT_MAX), INT_MIN) : fallback;
+}
+
+double body_number(struct body *b, const char *name, double fallback)
+{
+    const json_t *value = json_object_get(b->json, name);
+
+    if (value && !json_is_number(value)) {
+        complain_at(b->errors, name, "must be a number", "float_type");
+    }
+    return value ? json_number_value(value) : fallback;
+}
+
+const char *body_text(struct body *b, const char *name, const char *fallback)
+{
+    const json_t *value = json_object_get(b->json, name);
+
+    if (value && !json_is_string(value)) {
+        complain_at(b->errors, name, "must be a string", "string_type");
+    }
+    return json_is_string(value) ? json_string_value(value) : fallback;
+}
+
+bool body_is_good(struct body *b, struct http_exchange *x)
+{
+    if (json_array_size(b->errors) == 0) {
+        return true;
+    }
+    respond_schema_errors(x, b->errors);
+    return false;
+}
+
+void body_finish(struct body *b)
+{
+    json_decref(b->json);
+    json_decref(b->errors);
+}
+
 uint64_t query_number(struct http_exchange *x, const char *name, uint64_t fallback)
 {
     _cleanup_(freep) char *text = http_query_get(http_exchange_head(x)->query, name);
@@ -202,6 +294,24 @@ bool query_flag(struct http_exchange *x, const char *name)
     _cleanup_(freep) char *text = http_query_get(http_exchange_head(x)->query, name);
 
     return text && !str_eq(text, "0") && !str_eq(text, "false");
+}
+
+bool query_from_one(struct http_exchange *x, const char *name, uint64_t fallback, uint64_t max,
+                    uint64_t *ret)
+{
+    _cleanup_(freep) char *text = http_query_get(http_exchange_head(x)->query, name);
+    json_t *errors;
+
+    *ret = fallback;
+    if (!text || (span_to_u64(span_of(text), ret) == 0 && *ret >= 1 && *ret <= max)) {
+        return true;
+    }
+    errors = json_pack("[{s:[s, s], s:o, s:s}]", "loc", "query", name, "msg",
+                       json_sprintf("must be a whole number from 1 to %lu", (unsigned long)max),
+                       "type", "value_error");
+    respond_schema_errors(x, errors);
+    json_decref(errors);
+    return false;
 }
 
 bool accepts(struct http_exchange *x, const char *type)

@@ -19,6 +19,7 @@
 #include "http/router.h"
 #include "metrics/metrics.h"
 #include "models/models.h"
+#include "monitor/monitor.h"
 #include "placement/placement.h"
 #include "store/store.h"
 
@@ -35,6 +36,7 @@ struct api_in {
     struct placement *placement;
     struct gateway *gateway;
     struct gpu *gpu;
+    struct monitor *monitor; /* NULL: nothing is kept of the last hour (tests) */
     struct metrics *metrics;
     const struct router *router; /* of all doors: what /openapi.json is made of */
     const char *data_dir; /* absolute path, so that socket and log paths can be shown whole */

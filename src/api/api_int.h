@@ -9,7 +9,7 @@
 #include "api/api.h"
 #include "base/list.h"
 
-enum { API_TABLES = 5 };
+enum { API_TABLES = 7, MIB_SHIFT = 20, GIB_SHIFT = 30, MS_PER_HOUR = 3600 * 1000 };
 
 struct api {
     struct api_in in;
@@ -21,12 +21,13 @@ struct api {
     size_t subscriber_count;
     struct list followers; /* struct follower of logs_api.c */
     struct timer keep_alive;
+    int physical_cores; /* 0: not counted yet */
 };
 
 extern const struct route models_routes[], proxy_routes[], ops_routes[], events_routes[],
-    system_routes[];
+    system_routes[], scheduler_routes[], monitoring_routes[];
 extern const size_t models_route_count, proxy_route_count, ops_route_count, events_route_count,
-    system_route_count;
+    system_route_count, scheduler_route_count, monitoring_route_count;
 
 /* A named JSON schema of the doors; the text is JSON in which ' stands for ". */
 struct schema {
@@ -65,8 +66,33 @@ json_t *read_body(struct http_exchange *x);
 /* A non-negative number of the query; fallback when it is absent or no number. */
 uint64_t query_number(struct http_exchange *x, const char *name, uint64_t fallback);
 bool query_flag(struct http_exchange *x, const char *name);
+/* A whole number of the query from 1 to max; fallback when it is absent. False: it is none, and the
+ * 422 is answered. */
+bool query_from_one(struct http_exchange *x, const char *name, uint64_t fallback, uint64_t max,
+                    uint64_t *ret);
 /* Does the Accept header name this media type? */
 bool accepts(struct http_exchange *x, const char *type);
+
+/* ---- reading the members of a body ---- */
+
+/* What is absent takes its default; what has the wrong type is noted, and answered by
+ * body_is_good. */
+struct body {
+    json_t *json;
+    json_t *errors; /* as of respond_schema_errors */
+};
+/* False: it is no JSON object, and that is answered. */
+bool body_read(struct http_exchange *x, struct body *ret);
+void body_complain(struct body *b, const char *name, const char *message, const char *type);
+bool body_bool(struct body *b, const char *name, bool fallback);
+/* Cut to the range of int. */
+int body_int(struct body *b, const char *name, int fallback);
+double body_number(struct body *b, const char *name, double fallback);
+/* Borrowed from the body. */
+const char *body_text(struct body *b, const char *name, const char *fallback);
+/* False: something was complained of, and the 422 is answered. */
+bool body_is_good(struct body *b, struct http_exchange *x);
+void body_finish(struct body *b);
 
 /* ---- a request that waits ---- */
 
@@ -79,6 +105,8 @@ struct wait {
     const char *message;             /* of the good answer, a constant */
     int status;                      /* of the good answer */
     bool retry;                      /* start: the model was wanted already, begin a new round */
+    bool dry_run;                    /* schedule: nothing is to be done */
+    int priority;                    /* prioritize: the new one */
     bool until_settled;              /* ?wait=1: answer when the engine is up (or down) */
     bool (*settled)(struct wait *w); /* answers and returns true when it is so far */
     uint64_t deadline_ms;
@@ -105,9 +133,40 @@ void handle_all_instances(void *api, struct http_exchange *x, const struct route
 void handle_model_health(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_health_check(void *api, struct http_exchange *x, const struct route_params *params);
 
+/* Of scheduler_orders.c. */
+void handle_policy(void *api, struct http_exchange *x, const struct route_params *params);
+void handle_set_policy(void *api, struct http_exchange *x, const struct route_params *params);
+void handle_schedule(void *api, struct http_exchange *x, const struct route_params *params);
+void handle_prioritize(void *api, struct http_exchange *x, const struct route_params *params);
+void handle_cancel(void *api, struct http_exchange *x, const struct route_params *params);
+void handle_restart_scheduler(void *api, struct http_exchange *x,
+                              const struct route_params *params);
+/* Of system_info.c. */
+void handle_system_info(void *api, struct http_exchange *x, const struct route_params *params);
+void handle_system_health(void *api, struct http_exchange *x, const struct route_params *params);
+
 /* The model named by the first parameter of the path. NULL: the 404 is answered and x is void. */
 const struct model *model_of_path(struct api *api, struct http_exchange *x,
                                   const struct route_params *params);
+/* Definitions of the config file are changed there, not here. True: it is one, and that is
+ * answered. */
+bool refuse_config_model(struct http_exchange *x, const struct model *model);
+
+/* ---- what several doors show ---- */
+
+/* Whole MiB. */
+json_int_t mib(uint64_t bytes);
+double percent(uint64_t part, uint64_t whole);
+/* ModelInfo. */
+json_t *model_info(struct api *api, struct http_exchange *x, const struct model *model);
+/* SystemOverview. */
+json_t *overview_json(struct api *api);
+/* SystemResourceMetrics. */
+json_t *host_json(struct api *api, const struct gpu_host *host);
+/* The devices' indexes of a place. */
+json_t *place_devices_json(const struct place *place);
+/* {status, message} */
+json_t *component_json(const char *status, json_t *message);
 
 /* ---- the contract's words ---- */
 
@@ -117,3 +176,6 @@ struct status_words {
 };
 /* instance NULL: there is none. */
 const struct status_words *status_words(bool wanted, const struct instance *instance);
+
+/* The model's status now: of the best of its instances. */
+const char *model_status(const struct api *api, const struct model *model);

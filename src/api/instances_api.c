@@ -24,14 +24,23 @@ static const struct status_words state_words[INSTANCE_STATE_MAX_] = {
 };
 static const struct status_words wanted_words   = { "starting", "unknown" }; /* no instance yet */
 static const struct status_words unwanted_words = { "stopped",  "unknown" };
+static const struct status_words displaced_words = { "preempted", "unknown" }; /* it waits for room again */
 // clang-format on
 
 const struct status_words *status_words(bool wanted, const struct instance *instance)
 {
+    if (instance && instance->state == INSTANCE_WAITING && instance->displaced) {
+        return &displaced_words;
+    }
     if (instance) {
         return &state_words[instance->state];
     }
     return wanted ? &wanted_words : &unwanted_words;
+}
+
+const char *model_status(const struct api *api, const struct model *model)
+{
+    return status_words(model->wanted, engines_of_model(api->in.engines, model->id))->status;
 }
 
 json_t *uptime_json(struct api *api, const struct instance *inst)
@@ -132,6 +141,28 @@ static json_t *expiry_json(struct api *api, const struct instance *inst)
         api->in.placement ? placement_expires_wall_ms(api->in.placement, inst->model_id) : 0);
 }
 
+/* What of whose memory it has, in MiB. */
+static json_t *place_json(const struct place *place)
+{
+    json_t *shares = json_array();
+
+    for (unsigned i = 0; i < place->count; i++) {
+        json_array_append_new(shares, json_pack("{s:i, s:I}", "device", place->shares[i].device,
+                                                "memory", mib(place->shares[i].bytes)));
+    }
+    return json_pack("{s:o, s:I}", "devices", shares, "host_memory", mib(place->host_bytes));
+}
+
+static void add_place(const struct instance *inst, json_t *json)
+{
+    const bool measured = inst->taken.count > 0 || inst->taken.host_bytes > 0;
+    const bool placed = inst->place.count > 0 || inst->place.host_bytes > 0;
+
+    json_object_set_new(json, "place", placed ? place_json(&inst->place) : json_null());
+    json_object_set_new(json, "memory_taken", measured ? place_json(&inst->taken) : json_null());
+    json_object_set_new(json, "displaced", json_boolean(inst->displaced));
+}
+
 static json_t *instance_json(struct api *api, const struct instance *inst)
 {
     const struct dispatch_load load = dispatch_instance_load(api->in.dispatch, inst->uuid);
@@ -155,6 +186,7 @@ static json_t *instance_json(struct api *api, const struct instance *inst)
         json_text(inst->last_error), "ready_in_ms", (json_int_t)inst->ready_in_ms, "uptime",
         uptime_json(api, inst), "in_flight", (int)load.in_flight, "waiting", (int)line.waiting);
     add_figures(api, inst, json);
+    add_place(inst, json);
     json_object_set_new(json, "expires_at", expiry_json(api, inst));
     return json;
 }

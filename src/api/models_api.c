@@ -14,10 +14,15 @@ enum { WAIT_LIMIT_MS = 600 * 1000, REDIRECT_MAX = 4096 };
 
 /* ---- telling ---- */
 
-static json_t *devices_json(const struct model_config *c)
+/* Where it lies; those that its definition names while it lies nowhere. */
+static json_t *devices_json(const struct model_config *c, const struct instance *inst)
 {
-    json_t *devices = json_array();
+    json_t *devices;
 
+    if (inst && inst->place.count > 0) {
+        return place_devices_json(&inst->place);
+    }
+    devices = json_array();
     for (size_t i = 0; i < c->gpu_device_count; i++) {
         json_array_append_new(devices, json_integer(c->gpu_devices[i]));
     }
@@ -47,17 +52,30 @@ static json_t *own_endpoint_json(struct http_exchange *x, bool running)
     return json_text(text);
 }
 
-static json_t *model_info(struct api *api, struct http_exchange *x, const struct model *model)
+/* As measured, of all its instances; null before. */
+static json_t *memory_json(const struct api *api, const struct model *model)
+{
+    const struct instance *inst;
+    uint64_t bytes = 0;
+    size_t cursor = 0;
+
+    while ((inst = engines_next(api->in.engines, &cursor))) {
+        bytes += inst->model_id == model->id ? place_bytes(&inst->taken) : 0;
+    }
+    return bytes > 0 ? json_integer(mib(bytes)) : json_null();
+}
+
+json_t *model_info(struct api *api, struct http_exchange *x, const struct model *model)
 {
     const struct instance *inst = engines_of_model(api->in.engines, model->id);
     const struct model_config *c = model->config;
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:n, s:o, s:o, s:o, s:i, s:o}", "id",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "id",
                      c->id, "name", c->name, "framework", c->framework, "model_path", c->model_path,
                      "status", status_words(model->wanted, inst)->status, "priority", c->priority,
-                     "gpu_devices", devices_json(c), "memory_usage", "api_endpoint",
-                     own_endpoint_json(x, inst && inst->state == INSTANCE_READY), "uptime",
-                     uptime_json(api, inst), "last_health_check",
+                     "gpu_devices", devices_json(c, inst), "memory_usage", memory_json(api, model),
+                     "api_endpoint", own_endpoint_json(x, inst && inst->state == INSTANCE_READY),
+                     "uptime", uptime_json(api, inst), "last_health_check",
                      json_time(inst ? inst->last_probe_wall_ms : 0), "replicas", c->replicas,
                      "aliases", aliases_json(c));
 }
@@ -77,8 +95,7 @@ const struct model *model_of_path(struct api *api, struct http_exchange *x,
     return model;
 }
 
-/* Definitions of the config file are changed there, not here. */
-static bool refuse_config_model(struct http_exchange *x, const struct model *model)
+bool refuse_config_model(struct http_exchange *x, const struct model *model)
 {
     if (model->origin != MODEL_FROM_CONFIG) {
         return false;
@@ -405,11 +422,23 @@ static void want(struct api *api, struct http_exchange *x, const struct model *m
     models_set_wanted(api->in.models, model->id, true, WISH_USER, on_wished, w);
 }
 
+/* False: too many models wait for room already, and that is answered. */
+static bool may_queue(struct api *api, struct http_exchange *x, const struct model *model)
+{
+    struct error e = { 0 };
+
+    if (placement_admit(api->in.placement, model->id, &e) < 0) {
+        respond_error(x, SHAPE_DETAIL, &e);
+        return false;
+    }
+    return true;
+}
+
 static void handle_start(void *owner, struct http_exchange *x, const struct route_params *params)
 {
     const struct model *model = model_of_path(owner, x, params);
 
-    if (model && can_run(owner, x, model)) {
+    if (model && can_run(owner, x, model) && may_queue(owner, x, model)) {
         want(owner, x, model);
     }
 }
@@ -503,7 +532,7 @@ const struct route models_routes[] = {
     { "DELETE", "/api/models/{id}",             SCOPE_ADMIN, handle_delete,       "Deletes a model; its engine is stopped.",
       { NULL, "Done", "200 404 409 500 503", "wait:boolean" } },
     { "POST",   "/api/models/{id}/start",       SCOPE_ADMIN, handle_start,        "Asks for the model to run, now and after every restart of berth.",
-      { NULL, "Done", "200 404 500 503", "wait:boolean" } },
+      { NULL, "Done", "200 404 429 500 503", "wait:boolean" } },
     { "POST",   "/api/models/{id}/stop",        SCOPE_ADMIN, handle_stop,         "Stops the model, drained, until it is started again or (unless on_demand is false) asked for.",
       { NULL, "Done", "200 404 500 503", "wait:boolean" } },
     { "POST",   "/api/models/{id}/restart",     SCOPE_ADMIN, handle_restart,      "Stops and starts the model, drained.",

@@ -17,7 +17,6 @@ enum {
     HOURS_DEFAULT = 24,
     HOURS_MAX = 8760,
     LIMIT_DEFAULT = 100,
-    MS_PER_HOUR = 3600 * 1000,
 };
 
 static double ratio(double part, double whole)
@@ -199,25 +198,6 @@ static json_t *window_json(struct api *api, const struct model *model, uint64_t 
                      counts.active, "since_start", "total_requests", (json_int_t)f.requests,
                      "total_errors", (json_int_t)f.errors, "total_response_time",
                      (json_int_t)f.total_response_ms);
-}
-
-/* A number of the query from 1 to max. False: it is none, and the 422 is answered. */
-static bool query_from_one(struct http_exchange *x, const char *name, uint64_t fallback,
-                           uint64_t max, uint64_t *ret)
-{
-    _cleanup_(freep) char *text = http_query_get(http_exchange_head(x)->query, name);
-    json_t *errors;
-
-    *ret = fallback;
-    if (!text || (span_to_u64(span_of(text), ret) == 0 && *ret >= 1 && *ret <= max)) {
-        return true;
-    }
-    errors = json_pack("[{s:[s, s], s:o, s:s}]", "loc", "query", name, "msg",
-                       json_sprintf("must be a whole number from 1 to %lu", (unsigned long)max),
-                       "type", "value_error");
-    respond_schema_errors(x, errors);
-    json_decref(errors);
-    return false;
 }
 
 static void handle_model_stats(void *owner, struct http_exchange *x,

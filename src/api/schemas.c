@@ -17,6 +17,9 @@
 #define INTS      "{'type':'array','items':{'type':'integer'}}"
 #define STRS      "{'type':'array','items':{'type':'string'}}"
 #define OBJECT    "{'type':'object'}"
+#define PLACE                                                                                      \
+    "{'type':['object','null'],'properties':{'devices':{'type':'array','items':{'type':'object',"  \
+    "'properties':{'device':" INT ",'memory':" INT "}}},'host_memory':" INT "}}"
 
 // clang-format off
 const struct schema api_schemas[] = {
@@ -47,7 +50,8 @@ const struct schema api_schemas[] = {
       "'pinned':" BOOL ",'on_demand':" BOOL ",'replicas':{'type':'integer','minimum':1,'maximum':32},"
       "'aliases':{'type':'array','maxItems':32,'items':{'type':'string','minLength':1,'maxLength':255}},"
       "'keep_alive':{'type':['integer','number','string','null'],'description':'Seconds, a duration such as 5m, or negative: for ever. How long the model stays after its last request.'},"
-      "'resource_requirements':{'type':'object','required':['gpu_memory'],'properties':{'gpu_memory':" INT ",'gpu_devices':" INTS ","
+      "'resource_requirements':{'type':'object','required':['gpu_memory'],'properties':{'gpu_memory':{'anyOf':[" INT ",{'type':'string','enum':['auto']}],"
+      "'description':'MB that it needs; auto: what its files and parameters let expect.'},'gpu_devices':" INTS ","
       "'cpu_cores':" INT_NULL ",'system_memory':" INT_NULL "}},"
       "'health_check':{'type':'object','properties':{'enabled':" BOOL ",'interval':" INT ",'timeout':" INT ",'max_failures':" INT ","
       "'endpoint':" STR_NULL "}},"
@@ -56,13 +60,13 @@ const struct schema api_schemas[] = {
     { "ModelInfo",
       "{'type':'object','required':['id','name','framework','model_path','status','priority','gpu_devices'],'properties':{"
       "'id':" STR ",'name':" STR ",'framework':" STR ",'model_path':" STR ","
-      "'status':{'type':'string','enum':['stopped','starting','running','error','stopping','preempted']},"
+      "'status':{'type':'string','enum':['stopped','queued','starting','running','error','stopping','preempted']},"
       "'priority':" INT ",'gpu_devices':" INTS ",'memory_usage':" INT_NULL ",'api_endpoint':" STR_NULL ",'uptime':" NUM_NULL ","
       "'last_health_check':" TIME_NULL ",'replicas':" INT ",'aliases':" STRS "}}" },
     { "ModelInfoList", "{'type':'array','items':{'$ref':'#/components/schemas/ModelInfo'}}" },
     { "ModelStatus",
       "{'type':'object','required':['model_id','status','health'],'properties':{'model_id':" STR ","
-      "'status':{'type':'string','enum':['stopped','starting','running','error','stopping','preempted']},"
+      "'status':{'type':'string','enum':['stopped','queued','starting','running','error','stopping','preempted']},"
       "'health':{'type':'string','enum':['healthy','unhealthy','unknown']},'timestamp':" TIME_NULL "}}" },
     { "ModelHealth",
       "{'type':'object','required':['model_id','health_status'],'properties':{'model_id':" STR ","
@@ -76,11 +80,12 @@ const struct schema api_schemas[] = {
       "'properties':{'is_valid':" BOOL ",'errors':" STRS ",'warnings':" STRS "}}" },
     { "Instance",
       "{'type':'object','required':['model','id','state','replica','remote','pid','start_time'],'properties':{'model':" STR_NULL ",'id':" STR ","
-      "'state':{'type':'string','enum':['starting','ready','draining','stopping','backoff','failed']},'replica':" INT ",'remote':" BOOL ",'sleeping':" BOOL ",'weight':" INT ",'pid':" INT_NULL ",'start_time':" INT_NULL ","
+      "'state':{'type':'string','enum':['waiting','starting','ready','draining','stopping','backoff','failed']},'replica':" INT ",'remote':" BOOL ",'sleeping':" BOOL ",'weight':" INT ",'pid':" INT_NULL ",'start_time':" INT_NULL ","
       "'socket':" STR_NULL ",'address':" STR ",'log':" STR_NULL ",'slots':" INT ",'restarts':" INT ",'adopted':" BOOL ","
       "'last_error':" STR_NULL ",'ready_in_ms':" INT ",'uptime':" NUM_NULL ",'in_flight':" INT ",'waiting':" INT ","
       "'breaker':{'enum':['closed','open','half_open',null]},'requests':" INT_NULL ",'errors':" INT_NULL ","
-      "'consecutive_failures':" INT_NULL ",'response_ms':" INT_NULL ",'expires_at':" TIME_NULL "}}" },
+      "'consecutive_failures':" INT_NULL ",'response_ms':" INT_NULL ",'expires_at':" TIME_NULL ",'place':" PLACE ",'memory_taken':" PLACE ","
+      "'displaced':{'type':'boolean','description':'It was, or is being, moved aside for another one.'}}}" },
     { "InstanceList",
       "{'type':'object','required':['instances'],'properties':{'instances':{'type':'array','items':{'$ref':'#/components/schemas/Instance'}}}}" },
     { "ProxyTarget",
@@ -140,6 +145,122 @@ const struct schema api_schemas[] = {
       "'network_sent','network_recv','load_average'],'properties':{'timestamp':" TIME ",'cpu_usage':" NUM ",'memory_usage':" NUM ","
       "'memory_total':" INT ",'memory_used':" INT ",'disk_usage':" NUM ",'disk_total':" NUM ",'disk_used':" NUM ",'network_sent':" INT ","
       "'network_recv':" INT ",'load_average':{'type':'array','minItems':3,'maxItems':3,'items':" NUM "}}}" },
+    { "SystemResourceMetricsList", "{'type':'array','items':{'$ref':'#/components/schemas/SystemResourceMetrics'}}" },
+    { "SystemInfo",
+      "{'type':'object','required':['system','cpu','memory','disk','code','message','data'],'properties':{'system':{'type':'object','properties':{"
+      "'hostname':" STR ",'platform':" STR ",'system':" STR ",'release':" STR ",'version':" STR ",'machine':" STR ",'processor':" STR ","
+      "'python_version':{'type':'null'},'python_executable':{'type':'null'},'boot_time':" TIME ",'current_time':" TIME ",'timezone':" STR "}},"
+      "'cpu':{'type':'object','properties':{'cpu_count_logical':" INT ",'cpu_count_physical':" INT ",'cpu_freq':{'type':['object','null'],'properties':{"
+      "'current':{'type':'number','description':'MHz'},'min':" NUM ",'max':" NUM "}}}},"
+      "'memory':{'type':'object','properties':{'total':{'type':'integer','description':'Bytes.'},'available':" INT ",'percent':" NUM ",'used':" INT ",'free':" INT "}},"
+      "'disk':{'type':'object','properties':{'total':{'type':'integer','description':'Bytes.'},'used':" INT ",'free':" INT ",'percent':" NUM "}},"
+      "'code':" INT ",'message':" STR ",'data':" OBJECT "}}" },
+    { "SystemHealth",
+      "{'type':'object','required':['status','timestamp','components','code','message','data'],'properties':{"
+      "'status':{'type':'string','enum':['healthy','degraded','unhealthy']},'timestamp':" TIME ",'components':{'type':'object','additionalProperties':"
+      "{'type':'object','required':['status','message'],'properties':{'status':{'type':'string','enum':['healthy','warning','critical']},'message':" STR ","
+      "'gpu_count':" INT ",'free_percent':" NUM ",'usage_percent':" NUM "}}},'code':" INT ",'message':" STR ",'data':" OBJECT "}}" },
+    { "SchedulerStatus",
+      "{'type':'object','required':['scheduler','models','timestamp'],'properties':{'scheduler':{'type':'object','properties':{'status':{'const':'running'},"
+      "'last_schedule_time':{'type':['string','null'],'format':'date-time','description':'Of the last decision; null: there was none yet.'},"
+      "'auto_scheduling_enabled':" BOOL ",'preemption_enabled':" BOOL ",'total_schedules_today':" INT ",'successful_schedules':" INT ","
+      "'failed_schedules':" INT ",'preemptions_last_hour':" INT ",'preemptions_last_day':" INT "}},'models':{'type':'object','properties':{"
+      "'total':" INT ",'running':" INT ",'queued':{'type':'integer','description':'Of status queued, preempted or starting.'},"
+      "'failed':{'type':'integer','description':'Of status error.'}}},'timestamp':" TIME "}}" },
+    { "QueuedModel",
+      "{'allOf':[{'$ref':'#/components/schemas/ModelInfo'},{'type':'object','required':['queue_position','estimated_start_time'],'properties':{"
+      "'queue_position':" INT ",'estimated_start_time':{'type':['string','null'],'format':'date-time','description':'null: nobody knows.'},"
+      "'reason':{'type':['string','null'],'description':'Why it is not running.'},'waiting':{'type':'number','description':'Seconds.'},"
+      "'reserved':{'type':'boolean','description':'Its place (gpu_devices) is kept; it waits for others to leave it.'}}}]}" },
+    { "SchedulerQueue",
+      "{'type':'object','required':['queue','total_count','timestamp'],'properties':{'queue':{'type':'array','items':"
+      "{'$ref':'#/components/schemas/QueuedModel'}},'total_count':" INT ",'timestamp':" TIME "}}" },
+    { "SchedulerEntry",
+      "{'type':'object','required':['id','model_id','model_name','action','timestamp','gpu_devices','result','reason','duration','resource_usage'],"
+      "'properties':{'id':" STR ",'model_id':" STR ",'model_name':" STR ",'action':{'type':'string','enum':['scheduled','preempted','failed','recovered']},"
+      "'timestamp':" TIME ",'gpu_devices':" INTS ",'result':{'type':'string','enum':['success','failed']},'reason':" STR ","
+      "'duration':{'type':'number','description':'Seconds from the decision until it was carried out; 0 before (ended: false).'},'ended':" BOOL ","
+      "'resource_usage':{'type':'object','properties':{'gpu_memory':" INT ",'cpu_cores':" INT ",'system_memory':" INT "}},"
+      "'decision':{'type':'string','description':'The action in more words: swapped is a model that gave way to an equal.'},"
+      "'made_room_for':{'type':['string','null'],'description':'The model that this one was moved aside for.'}}}" },
+    { "SchedulerHistory",
+      "{'type':'object','required':['history','total_count','filters','timestamp'],'properties':{'history':{'type':'array','items':"
+      "{'$ref':'#/components/schemas/SchedulerEntry'}},'total_count':{'type':'integer','description':'Of the entries told here.'},"
+      "'filters':{'type':'object','properties':{'limit':" INT ",'hours':" INT ",'model_id':" STR_NULL "}},'timestamp':" TIME "}}" },
+    { "SchedulerDevice",
+      "{'type':'object','required':['gpu_id','gpu_name','memory_total','memory_used','memory_free','utilization','temperature','power_usage',"
+      "'allocated_models','allocation_status'],'properties':{'gpu_id':" INT ",'gpu_name':" STR ",'memory_total':{'type':'integer','description':'All memory is in MiB.'},"
+      "'memory_used':" INT ",'memory_free':" INT ",'utilization':" NUM ",'temperature':" NUM ",'power_usage':" NUM ","
+      "'allocation_status':{'type':'string','enum':['allocated','free']},'cpu':" BOOL ",'allocated_models':{'type':'array','items':{'type':'object',"
+      "'required':['model_id','model_name','priority','memory_usage','start_time'],'properties':{'model_id':" STR ",'model_name':" STR ",'priority':" INT ","
+      "'memory_usage':{'type':['integer','null'],'description':'As measured; null before.'},'start_time':" TIME_NULL ",'memory_reserved':" INT ","
+      "'instance':" STR ",'state':" STR "}}},'placement':{'type':'object','description':'What placement reckons with.','properties':{"
+      "'placeable':{'type':'integer','description':'The total times the threshold.'},'reserved':" INT ","
+      "'held':{'type':'integer','description':'Of engines that have ended and whose memory was not seen to be free yet.'},'others':" INT ",'free':" INT "}}}}" },
+    { "SchedulerResources",
+      "{'type':'object','required':['gpu_allocation','summary','timestamp'],'properties':{'gpu_allocation':{'type':'array','items':"
+      "{'$ref':'#/components/schemas/SchedulerDevice'}},'summary':{'type':'object','properties':{'total_gpus':{'type':'integer',"
+      "'description':'Of the devices told here: on a machine without a GPU, its CPU.'},'allocated_gpus':" INT ",'free_gpus':" INT ",'total_models':" INT ","
+      "'total_memory_used':" INT ",'total_memory_available':{'type':'integer','description':'The sum of the totals.'}}},'timestamp':" TIME "}}" },
+    { "SchedulerPolicy",
+      "{'type':'object','properties':{'scheduling_algorithm':{'type':'string','enum':['priority_based','spread','first_come'],'default':'priority_based'},"
+      "'preemption_enabled':{'type':'boolean','default':true},'auto_recovery_enabled':{'type':'boolean','default':true},"
+      "'resource_threshold':{'type':'number','minimum':0.1,'maximum':1.0,'default':0.8},'priority_levels':{'type':'integer','minimum':1,'maximum':20,'default':10},"
+      "'max_queue_size':{'type':'integer','default':50},'scheduling_interval':{'type':'integer','minimum':10,'maximum':300,'default':30},"
+      "'health_check_interval':{'type':'integer','minimum':1,'maximum':3600,'default':60}}}" },
+    { "SchedulerPolicySet",
+      "{'type':'object','required':['success','message','policy','restart_required','updated_at'],'properties':{'success':" BOOL ",'message':" STR ","
+      "'policy':{'$ref':'#/components/schemas/SchedulerPolicy'},'restart_required':{'const':false},'updated_at':" TIME "}}" },
+    { "ScheduleRequest",
+      "{'type':'object','required':['model_id'],'properties':{'model_id':" STR ",'priority':{'type':['integer','null'],'minimum':1,'maximum':10,"
+      "'description':'Saved to the definition first.'},'force':{'type':'boolean','default':false,"
+      "'description':'Place it again when it runs; pay no heed to the threshold, to how long others have been there, nor to how long ago it was moved itself.'},"
+      "'allow_preemption':{'type':'boolean','default':true,'description':'false: only where there is room already.'},"
+      "'dry_run':{'type':'boolean','default':false,'description':'Only say what would happen.'}}}" },
+    { "ScheduleAnswer",
+      "{'type':'object','required':['success','message','model_id','gpu_devices','preempted_models','schedule_time','history_id'],'properties':{"
+      "'success':{'type':'boolean','description':'It has a place.'},'message':" STR ",'model_id':" STR ",'gpu_devices':" INTS ",'preempted_models':" STRS ","
+      "'schedule_time':" TIME ",'history_id':" STR_NULL ",'outcome':{'type':'string','enum':['placed','queued','failed']},'dry_run':" BOOL ","
+      "'estimated_start_time':" TIME_NULL "}}" },
+    { "PrioritizeAnswer",
+      "{'type':'object','required':['success','message'],'properties':{'success':" BOOL ",'message':" STR ",'model_id':" STR ",'old_priority':" INT ","
+      "'new_priority':" INT ",'updated_at':" TIME ",'current_priority':{'type':'integer','description':'When it was the highest already.'}}}" },
+    { "CancelAnswer",
+      "{'type':'object','required':['success','message','model_id','cancelled_at'],'properties':{'success':" BOOL ",'message':" STR ",'model_id':" STR ","
+      "'cancelled_at':" TIME "}}" },
+    { "RestartAnswer",
+      "{'type':'object','required':['success','message','restart_requested_at','note'],'properties':{'success':" BOOL ",'message':" STR ","
+      "'restart_requested_at':" TIME ",'note':" STR "}}" },
+    { "SchedulerHealth",
+      "{'type':'object','required':['status','timestamp','components'],'properties':{'status':{'type':'string','enum':['healthy','degraded','unhealthy']},"
+      "'timestamp':" TIME ",'components':{'type':'object','required':['scheduler_core','resource_monitor','model_manager'],'additionalProperties':"
+      "{'type':'object','required':['status','message'],'properties':{'status':{'type':'string','enum':['healthy','degraded','unhealthy']},'message':" STR "}}}}}" },
+    { "SchedulerWhy",
+      "{'type':'object','required':['model_id','status','sentence'],'properties':{'model_id':" STR ",'status':" STR ",'sentence':" STR "}}" },
+    { "GPUMetrics",
+      "{'type':'object','required':['device_id','timestamp','utilization','memory_used','memory_total','temperature','power_usage'],'properties':{"
+      "'device_id':" INT ",'timestamp':" TIME_NULL ",'utilization':" NUM ",'memory_used':" INT ",'memory_total':" INT ",'temperature':" NUM ",'power_usage':" NUM "}}" },
+    { "GPUMetricsList", "{'type':'array','items':{'$ref':'#/components/schemas/GPUMetrics'}}" },
+    { "MonitoringSystem",
+      "{'allOf':[{'$ref':'#/components/schemas/SystemOverview'},{'type':'object','required':['gpu_metrics','system_metrics'],'properties':{"
+      "'gpu_metrics':{'$ref':'#/components/schemas/GPUMetricsList'},'system_metrics':{'type':'object','properties':{'cpu_percent':" NUM ","
+      "'memory_percent':" NUM ",'disk_percent':" NUM "}}}}]}" },
+    { "ModelMetrics",
+      "{'type':'object','required':['model_id','time_range','request_count','average_response_time','error_rate','throughput','gpu_utilization'],'properties':{"
+      "'model_id':" STR ",'time_range':{'type':'object','description':'What was really watched: an hour at most.','properties':{'start_time':" TIME ",'end_time':" TIME "}},"
+      "'request_count':" INT ",'average_response_time':{'type':'number','description':'Milliseconds.'},'error_rate':{'type':'number','description':'Percent.'},"
+      "'throughput':{'type':'number','description':'Requests a second.'},'gpu_utilization':{'type':'array','items':" NUM ","
+      "'description':'Percent, every 10 seconds, of the devices that it lies on, in the mean.'}}}" },
+    { "ModelPerformanceMetrics",
+      "{'type':'object','required':['model_id','timestamp','request_count','total_response_time','error_count','active_connections','memory_usage',"
+      "'cpu_usage','gpu_utilization'],'properties':{'model_id':" STR ",'timestamp':" TIME ",'request_count':{'type':'integer',"
+      "'description':'Ended since the sample before.'},'total_response_time':{'type':'integer','description':'Milliseconds, of these.'},'error_count':" INT ","
+      "'active_connections':" INT ",'memory_usage':{'type':'integer','description':'MiB, as measured; 0 before.'},'cpu_usage':{'type':'number',"
+      "'description':'Percent of one core.'},'gpu_utilization':" NUM "}}" },
+    { "ModelPerformanceMetricsList", "{'type':'array','items':{'$ref':'#/components/schemas/ModelPerformanceMetrics'}}" },
+    { "MonitoringHealth",
+      "{'type':'object','required':['model_id','health_status','timestamp'],'properties':{'model_id':" STR ","
+      "'health_status':{'type':'string','enum':['healthy','unhealthy','unknown']},'timestamp':" TIME "}}" },
     { "Event",
       "{'type':'object','required':['id','at','kind','subject','data'],'properties':{'id':" INT ",'at':" TIME ",'kind':" STR ","
       "'subject':" STR ",'data':" OBJECT "}}" },

@@ -6,9 +6,9 @@
  */
 #include "api/api_int.h"
 
-enum { BUSY_PERCENT = 80, MIB_SHIFT = 20, GIB_SHIFT = 30 };
+enum { BUSY_PERCENT = 80 };
 
-static json_int_t mib(uint64_t bytes)
+json_int_t mib(uint64_t bytes)
 {
     return (json_int_t)(bytes >> MIB_SHIFT);
 }
@@ -149,45 +149,51 @@ static int running_models(const struct api *api)
     return running;
 }
 
-static void handle_overview(void *owner, struct http_exchange *x, const struct route_params *params)
+json_t *overview_json(struct api *api)
 {
-    struct api *api = owner;
     const struct totals t = add_up(api);
     const uint64_t uptime_ms = world_now_ms(api->in.world) - api->made_ms;
 
-    http_respond_json(x, 200,
-                      json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:o}", "total_models",
-                                (int)models_count(api->in.models), "running_models",
-                                running_models(api), "total_gpus", t.count, "available_gpus",
-                                t.available, "total_gpu_memory", mib(t.total_bytes),
-                                "used_gpu_memory", mib(t.used_bytes), "system_uptime",
-                                (json_int_t)(uptime_ms / 1000), "last_updated", json_now(api)));
+    return json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:o}", "total_models",
+                     (int)models_count(api->in.models), "running_models", running_models(api),
+                     "total_gpus", t.count, "available_gpus", t.available, "total_gpu_memory",
+                     mib(t.total_bytes), "used_gpu_memory", mib(t.used_bytes), "system_uptime",
+                     (json_int_t)(uptime_ms / 1000), "last_updated", json_now(api));
 }
 
-static double percent(uint64_t part, uint64_t whole)
+static void handle_overview(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    http_respond_json(x, 200, overview_json(owner));
+}
+
+double percent(uint64_t part, uint64_t whole)
 {
     return whole ? 100.0 * (double)part / (double)whole : 0;
+}
+
+json_t *host_json(struct api *api, const struct gpu_host *h)
+{
+    const double gib = (double)(1ull << GIB_SHIFT);
+
+    return json_pack("{s:o, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:[f, f, f]}", "timestamp",
+                     h->sampled_wall_ms ? json_time(h->sampled_wall_ms) : json_now(api),
+                     "cpu_usage", h->cpu_percent < 0 ? 0 : h->cpu_percent, "memory_usage",
+                     percent(h->memory_used_bytes, h->memory_total_bytes), "memory_total",
+                     mib(h->memory_total_bytes), "memory_used", mib(h->memory_used_bytes),
+                     "disk_usage", percent(h->disk_used_bytes, h->disk_total_bytes), "disk_total",
+                     (double)h->disk_total_bytes / gib, "disk_used",
+                     (double)h->disk_used_bytes / gib, "network_sent",
+                     (json_int_t)h->network_sent_bytes, "network_recv",
+                     (json_int_t)h->network_received_bytes, "load_average", h->load_average[0],
+                     h->load_average[1], h->load_average[2]);
 }
 
 static void handle_resources(void *owner, struct http_exchange *x,
                              const struct route_params *params)
 {
     struct api *api = owner;
-    const struct gpu_host *h = gpu_host(api->in.gpu);
-    const double gib = (double)(1ull << GIB_SHIFT);
 
-    http_respond_json(
-        x, 200,
-        json_pack("{s:o, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:[f, f, f]}", "timestamp",
-                  h->sampled_wall_ms ? json_time(h->sampled_wall_ms) : json_now(api), "cpu_usage",
-                  h->cpu_percent < 0 ? 0 : h->cpu_percent, "memory_usage",
-                  percent(h->memory_used_bytes, h->memory_total_bytes), "memory_total",
-                  mib(h->memory_total_bytes), "memory_used", mib(h->memory_used_bytes),
-                  "disk_usage", percent(h->disk_used_bytes, h->disk_total_bytes), "disk_total",
-                  (double)h->disk_total_bytes / gib, "disk_used", (double)h->disk_used_bytes / gib,
-                  "network_sent", (json_int_t)h->network_sent_bytes, "network_recv",
-                  (json_int_t)h->network_received_bytes, "load_average", h->load_average[0],
-                  h->load_average[1], h->load_average[2]));
+    http_respond_json(x, 200, host_json(api, gpu_host(api->in.gpu)));
 }
 
 // clang-format off
@@ -201,6 +207,12 @@ const struct route system_routes[] = {
     { "GET", "/api/v1/system/overview",        SCOPE_ADMIN, handle_overview,  "The same as status.",
       { NULL, "SystemOverview", "200", NULL } },
     { "GET", "/api/v1/system/resources",       SCOPE_ADMIN, handle_resources, "How busy the host is: CPU, memory, disk, network.",
+      { NULL, "SystemResourceMetrics", "200", NULL } },
+    { "GET", "/api/v1/system/info",            SCOPE_ADMIN, handle_system_info, "What the host is: its name, kernel, processors, memory and disk; and berth's version.",
+      { NULL, "SystemInfo", "200", NULL } },
+    { "GET", "/api/v1/system/health",          SCOPE_ADMIN, handle_system_health, "Tells whether the store, the devices, the disk and the memory are well.",
+      { NULL, "SystemHealth", "200 503", NULL } },
+    { "GET", "/api/system/metrics",            SCOPE_ADMIN, handle_resources, "The same as resources.",
       { NULL, "SystemResourceMetrics", "200", NULL } },
 };
 // clang-format on

@@ -130,6 +130,14 @@ const char *paint_state(const struct cli *cli, const char *state);
 /* "3d4h", "5h12m", "42s" */
 enum { AGE_SIZE = 32 };
 void format_age(double seconds, char out[AGE_SIZE]);
+/* Until then, an ISO time in UTC; false when it is none. */
+bool format_until(const char *iso, char out[AGE_SIZE]);
+/* "512K", "820M", "12.4G": in KiB, MiB and GiB, as the doors count. */
+enum { SIZE_SIZE = 32 };
+void format_size(double mib, char out[SIZE_SIZE]);
+/* The array of texts or numbers as "a, b", or fallback when there is nothing in it. Owned by the
+ * caller. */
+char *join_members(const json_t *array, const char *fallback);
 
 /* Text in aligned columns. Cells are copied. */
 struct table;

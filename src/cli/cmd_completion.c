@@ -33,6 +33,8 @@ static const char bash_script[] =
     "        [[ $cur == *:* && $COMP_WORDBREAKS == *:* ]] && word=${word#\"${cur%\"${cur##*:}\"}\"}\n"
     "        COMPREPLY+=(\"$(printf %q \"$word\")\")\n"
     "    done < <(\"${words[0]}\" complete \"${words[@]:1}\" 2>/dev/null)\n"
+    "    [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n"
+    "    return 0\n"
     "}\n"
     "complete -o default -F _berth berth\n";
 

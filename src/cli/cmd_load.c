@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * berth load: starts a model and stays until all of its replicas answer or what is left of them has
- * failed, telling what happens on the way. Given a GGUF file it defines the model first.
+ * failed, telling what happens on the way. Given a GGUF file it defines the model first. With an
+ * option of placement it is placed by the scheduler's door, which says at once what has to move.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +16,17 @@
 #include "codec/gguf.h"
 #include "models/models.h"
 
-enum { POLL_MS = 100, MIB = 1024 * 1024 };
+enum { POLL_MS = 100, PATIENT_LOOKS = 20 };
 
 // clang-format off
 static const struct cli_option options[] = {
     { "no-wait", 0, NULL,   "come back at once; 'berth ps' tells how it goes" },
     { "timeout", 0, "DURATION", "wait no longer than this, such as 90s or 5m (default: until it is up or has failed)" },
     { "name",    0, "NAME", "of a file: the model's id (default: the file's name without .gguf)" },
+    { "priority", 0, "N",   "from now on its priority is this, 1 to 10; it may move lower ones aside" },
+    { "no-preempt", 0, NULL, "take free room only, else wait for it" },
+    { "force",   0, NULL,   "do not mind the memory threshold and how long others have been up; place it anew when it runs" },
+    { "dry-run", 0, NULL,   "only say where it would go and what would have to move; changes nothing" },
     { NULL, 0, NULL, NULL },
 };
 // clang-format on
@@ -40,7 +45,7 @@ static char *id_of_file(const char *path)
 }
 
 /* Defines the model; *ret_id is owned by the caller. A definition that stands already is kept. */
-static int define_file(struct cli *cli, const char *file, const struct stat *st, char **ret_id)
+static int define_file(struct cli *cli, const char *file, char **ret_id)
 {
     const char *name = cli_value(cli, "name");
     _cleanup_(freep) char *id = name ? xstrdup(name) : id_of_file(file);
@@ -66,10 +71,9 @@ static int define_file(struct cli *cli, const char *file, const struct stat *st,
         complain("%s", e.text);
         return error_kind(e.code)->exit_code;
     }
-    config = json_pack("{s:s, s:s, s:s, s:s, s:i, s:{s:I}}", "id", id, "name", id, "framework",
+    config = json_pack("{s:s, s:s, s:s, s:s, s:i, s:{s:s}}", "id", id, "name", id, "framework",
                        "llama_cpp", "model_path", path ? path : file, "priority", 5,
-                       "resource_requirements", "gpu_memory",
-                       (json_int_t)st->st_size / MIB * 6 / 5 + 64);
+                       "resource_requirements", "gpu_memory", "auto");
     code = cli_ask(cli, "POST", "/api/models/", config, &reply);
     json_decref(config);
     if (code == 0) {
@@ -87,13 +91,16 @@ struct waiting {
     unsigned replicas;
     uint64_t limit_ms; /* 0: none */
     bool terminal;
-    bool dots;                            /* the cursor stands behind some */
+    bool dots; /* the cursor stands behind some */
+    char *why; /* of the last look that found it waiting for room */
+    bool why_told;
+    unsigned looks;                       /* that found it so */
     int64_t restarts[MODEL_REPLICAS_MAX]; /* told of so far, by replica */
 };
 
 /* What one look at the instances found. */
 struct tally {
-    unsigned ready, failed, all;
+    unsigned ready, failed, queued, all;
 };
 
 static void end_dots(struct waiting *w)
@@ -155,8 +162,71 @@ static struct tally count_instances(const json_t *instances)
         t.all++;
         t.ready += str_eq(state, "ready");
         t.failed += str_eq(state, "failed");
+        t.queued += str_eq(state, "waiting");
     }
     return t;
+}
+
+/* Its place is decided within a moment mostly: only what still holds at the second look is told,
+ * once. */
+static void tell_why(struct waiting *w, const char *sentence)
+{
+    const bool same = w->why && str_eq(w->why, sentence);
+
+    if (same && !w->why_told) {
+        end_dots(w);
+        fprintf(stderr, "%s waits for room: %s\n", w->id, sentence);
+        w->why_told = true;
+    } else if (!same) {
+        free(w->why);
+        w->why = xstrdup(sentence);
+        w->why_told = false;
+    }
+}
+
+/* The first of its instances whose waiting is worth a word; NULL: none. One whose place is reserved
+ * mostly loads within a moment. */
+static const json_t *find_waiting(const struct waiting *w, const json_t *why)
+{
+    size_t i;
+    json_t *inst;
+
+    json_array_foreach(json_object_get(why, "instances"), i, inst)
+    {
+        const bool reserved = json_is_true(json_object_get(inst, "reserved"));
+
+        if (str_eq(member_str(inst, "state", ""), "waiting") &&
+            (!reserved || w->looks > PATIENT_LOOKS) && member_str(inst, "sentence", "")[0]) {
+            return inst;
+        }
+    }
+    return NULL;
+}
+
+/* It waits for room: why? 0: go on; -1: it can never have it (and that is told). */
+static int look_why(struct waiting *w)
+{
+    _cleanup_(freep) char *path = cli_path("/api/v1/scheduler/why/", w->id, "");
+    const json_t *inst;
+    struct reply reply;
+    struct error e;
+    int verdict = 0;
+
+    w->looks++;
+    if (cli_call(w->cli, "GET", path, NULL, &reply, &e) < 0) {
+        return 0; /* the next look says it */
+    }
+    inst = reply.status == 200 ? find_waiting(w, reply.json) : NULL;
+    if (inst && str_eq(member_str(inst, "reason", ""), "never_fits")) {
+        end_dots(w);
+        complain("%s: %s; it stays in the queue until 'berth stop %s'", w->id,
+                 member_str(inst, "sentence", ""), w->id);
+        verdict = -1;
+    } else if (inst) {
+        tell_why(w, member_str(inst, "sentence", ""));
+    }
+    reply_finish(&reply);
+    return verdict;
 }
 
 /* 1: all run, 0: not yet, -1: what does not run has failed for good (and is told). */
@@ -179,6 +249,9 @@ static int look_at(struct waiting *w, const json_t *instances)
     }
     if (over) {
         return -1;
+    }
+    if (t.queued > 0) {
+        return look_why(w);
     }
     return t.ready >= w->replicas;
 }
@@ -292,13 +365,101 @@ static void print_started(const struct cli *cli, json_t *answer, const struct wa
     }
 }
 
+/* ---- the scheduler's door ---- */
+
+static bool is_dry(const struct cli *cli)
+{
+    return cli_value(cli, "dry-run");
+}
+
+static bool names_placement(const struct cli *cli)
+{
+    return cli_value(cli, "priority") || cli_value(cli, "no-preempt") || cli_value(cli, "force") ||
+           is_dry(cli);
+}
+
+/* 0, or the exit code, having spoken; *ret is to be finished only after 0. */
+static int ask_place(struct cli *cli, const char *id, struct reply *ret)
+{
+    uint64_t priority;
+    json_t *ask;
+    int code;
+
+    if (cli_number(cli, "priority", 0, &priority) < 0) {
+        return error_kind(-EINVAL)->exit_code;
+    }
+    ask = json_pack("{s:s, s:b, s:b, s:b}", "model_id", id, "force", !!cli_value(cli, "force"),
+                    "allow_preemption", !cli_value(cli, "no-preempt"), "dry_run", is_dry(cli));
+    if (cli_value(cli, "priority")) {
+        json_object_set_new(ask, "priority", json_integer((json_int_t)MIN_OF(priority, INT32_MAX)));
+    }
+    code = cli_ask(cli, "POST", "/api/v1/scheduler/schedule", ask, ret);
+    json_decref(ask);
+    return code;
+}
+
+/* What the door has decided, or would. 0; or the exit code of what is not placed, which may still
+ * be waited for when it is queued. */
+static int tell_decision(const struct cli *cli, struct waiting *w, const json_t *answer)
+{
+    const char *outcome = member_str(answer, "outcome", "?");
+    const json_t *moved = json_object_get(answer, "preempted_models");
+    _cleanup_(freep) char *names = join_members(moved, "");
+    FILE *out = is_dry(cli) ? stdout : stderr;
+
+    if (cli->json && is_dry(cli)) {
+        print_json(answer);
+    } else if (is_dry(cli) || !str_eq(outcome, "placed")) {
+        w->why = xstrdup(member_str(answer, "message", "?"));
+        w->why_told = true;
+        fprintf(out, "%s: %s\n", w->id, w->why);
+    }
+    if (!cli->json && json_array_size(moved) > 0) {
+        fprintf(out, "%s: %s\n", is_dry(cli) ? "would move aside" : "moves aside", names);
+    }
+    if (str_eq(outcome, "placed")) {
+        return 0;
+    }
+    return str_eq(outcome, "queued") ? error_kind(-ESRCH)->exit_code : 1;
+}
+
+/* ---- starting ---- */
+
+/* Asks for the start by the one door or the other. 0, or the exit code, having spoken; *ret is to
+ * be finished only after 0. */
+static int ask_start(struct cli *cli, struct waiting *w, struct reply *ret)
+{
+    _cleanup_(freep) char *path = cli_path("/api/models/", w->id, "/start");
+
+    return names_placement(cli) ? ask_place(cli, w->id, ret)
+                                : cli_ask(cli, "POST", path, NULL, ret);
+}
+
+/* After the answer: tells of it, waits as it is asked to. The exit code. */
+static int follow(struct cli *cli, struct waiting *w, json_t *answer)
+{
+    const bool wait = !cli_value(cli, "no-wait");
+    int code = 0;
+
+    if (names_placement(cli)) {
+        code = tell_decision(cli, w, answer);
+    }
+    if (is_dry(cli) || code == 1 || (code != 0 && !wait)) {
+        return code;
+    }
+    code = wait ? wait_until_up(w) : 0;
+    if (code == 0) {
+        print_started(cli, answer, w, wait);
+    }
+    return code;
+}
+
 static int start(struct cli *cli, const char *name)
 {
-    _cleanup_(freep) char *path = cli_path("/api/models/", name, "/start"), *id = NULL;
-    const bool wait = !cli_value(cli, "no-wait");
+    _cleanup_(freep) char *id = NULL;
     const char *limit = cli_value(cli, "timeout");
     struct waiting w = { .cli = cli, .terminal = isatty(STDERR_FILENO) };
-    struct reply reply;
+    struct reply reply = { 0 };
     int code;
 
     if (limit && str_to_duration_ms(limit, &w.limit_ms) < 0) {
@@ -307,19 +468,15 @@ static int start(struct cli *cli, const char *name)
     }
     memset(w.restarts, -1, sizeof(w.restarts));
     code = ask_replicas(cli, name, &w.replicas, &id);
+    w.id = id;
     if (code == 0) {
-        code = cli_ask(cli, "POST", path, NULL, &reply);
+        code = ask_start(cli, &w, &reply);
     }
     if (code != 0) {
         return code;
     }
-    w.id = id;
-    if (wait) {
-        code = wait_until_up(&w);
-    }
-    if (code == 0) {
-        print_started(cli, reply.json, &w, wait);
-    }
+    code = follow(cli, &w, reply.json);
+    free(w.why);
     reply_finish(&reply);
     return code;
 }
@@ -333,7 +490,11 @@ static int run(struct cli *cli)
     if (!str_ends(cli->args[0], ".gguf") || stat(cli->args[0], &st) < 0) {
         return start(cli, cli->args[0]);
     }
-    code = define_file(cli, cli->args[0], &st, &id);
+    if (is_dry(cli)) {
+        complain("--dry-run is for a model that is defined; a file is defined when it is loaded");
+        return error_kind(-EINVAL)->exit_code;
+    }
+    code = define_file(cli, cli->args[0], &id);
     return code != 0 ? code : start(cli, id);
 }
 

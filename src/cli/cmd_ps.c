@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* berth ps: the engines that run, or try to. */
+/* berth ps: the engines that run, try to, or wait for room. */
 #include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "cli/commands.h"
 
-static const char *const headings[] = { "MODEL", "REPLICA", "STATE", "PID",      "UP",
-                                        "SLOTS", "BUSY",    "LINE",  "RESTARTS", "NOTE" };
+static const char *const headings[] = {
+    "MODEL", "REPLICA", "STATE", "DEVICES", "MEMORY",   "PID",
+    "UP",    "SLOTS",   "BUSY",  "LINE",    "RESTARTS", "NOTE"
+};
 
 enum { NOTE_MAX_BYTES = 4096 };
 
@@ -28,24 +28,11 @@ static void add_note(struct buf *b, const char *fmt, ...)
     free(text);
 }
 
-/* Until then, an ISO time in UTC; false when it is none. */
-static bool time_left(const char *iso, char out[AGE_SIZE])
-{
-    struct tm tm = { 0 };
-
-    if (!strptime(iso, "%Y-%m-%dT%H:%M:%S", &tm)) {
-        return false;
-    }
-    format_age(difftime(timegm(&tm), time(NULL)), out);
-    return true;
-}
-
 /* Owned by the caller. */
 static char *note_of(const json_t *inst)
 {
     struct buf b = BUF_INIT(NOTE_MAX_BYTES);
     const char *breaker = member_str(inst, "breaker", "closed");
-    const char *expires = member_str(inst, "expires_at", NULL);
     char left[AGE_SIZE];
 
     if (json_is_true(json_object_get(inst, "remote"))) {
@@ -54,7 +41,7 @@ static char *note_of(const json_t *inst)
     if (!str_eq(breaker, "closed")) {
         add_note(&b, "breaker %s", str_eq(breaker, "half_open") ? "half open" : breaker);
     }
-    if (expires && time_left(expires, left)) {
+    if (format_until(member_str(inst, "expires_at", NULL), left)) {
         add_note(&b, "unloads in %s", left);
     }
     if (member_str(inst, "last_error", NULL)) {
@@ -64,10 +51,59 @@ static char *note_of(const json_t *inst)
     return buf_take(&b, NULL);
 }
 
+/* In words that say what one without a place waits for. */
+static const char *state_of(const json_t *inst)
+{
+    const char *state = member_str(inst, "state", "?");
+
+    if (str_eq(state, "waiting")) {
+        return json_is_true(json_object_get(inst, "displaced")) ? "preempted" : "queued";
+    }
+    return json_is_true(json_object_get(inst, "sleeping")) ? "sleeping" : state;
+}
+
+/* MiB over all devices and the host; -1: nothing is told. */
+static double memory_in(const json_t *place)
+{
+    double sum = json_number_value(json_object_get(place, "host_memory"));
+    size_t i;
+    json_t *share;
+
+    json_array_foreach(json_object_get(place, "devices"), i, share)
+    {
+        sum += json_number_value(json_object_get(share, "memory"));
+    }
+    return json_is_object(place) ? sum : -1;
+}
+
+/* Where it is, and what it takes: as measured, else as reserved. */
+static void add_place(struct table *t, const json_t *inst)
+{
+    const json_t *place = json_object_get(inst, "place");
+    double mib = memory_in(json_object_get(inst, "memory_taken"));
+    json_t *indexes = json_array();
+    _cleanup_(freep) char *devices = NULL;
+    char size[SIZE_SIZE] = "-";
+    size_t i;
+    json_t *share;
+
+    json_array_foreach(json_object_get(place, "devices"), i, share)
+    {
+        json_array_append(indexes, json_object_get(share, "device"));
+    }
+    devices = join_members(indexes, "-");
+    json_decref(indexes);
+    mib = mib < 0 ? memory_in(place) : mib;
+    if (mib >= 0) {
+        format_size(mib, size);
+    }
+    table_cell(t, "%s", devices);
+    table_cell(t, "%s", size);
+}
+
 static void add_row(const struct cli *cli, struct table *t, const json_t *inst)
 {
     const json_t *uptime = json_object_get(inst, "uptime");
-    const bool sleeping = json_is_true(json_object_get(inst, "sleeping"));
     const int64_t pid = member_int(inst, "pid");
     _cleanup_(freep) char *note = note_of(inst);
     char up[AGE_SIZE] = "-";
@@ -77,7 +113,8 @@ static void add_row(const struct cli *cli, struct table *t, const json_t *inst)
     }
     table_cell(t, "%s", member_str(inst, "model", "?"));
     table_cell(t, "%lld", (long long)member_int(inst, "replica"));
-    table_cell(t, "%s", paint_state(cli, sleeping ? "sleeping" : member_str(inst, "state", "?")));
+    table_cell(t, "%s", paint_state(cli, state_of(inst)));
+    add_place(t, inst);
     if (pid > 0) {
         table_cell(t, "%lld", (long long)pid);
     } else {
@@ -97,5 +134,6 @@ static int run(struct cli *cli)
 }
 
 const struct command ps_command = {
-    "ps", "", "Lists the running engines: state, process, load, what is wrong.", NULL, 0, 0, run,
+    "ps", "",  "Lists the engines: state, device, memory, process, load, what is wrong.", NULL, 0,
+    0,    run,
 };

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -39,6 +40,7 @@ static const struct {
 } colors[] = {
     { "ready", "32" },    { "running", "32" }, { "ok", "32" },
     { "starting", "33" }, { "stopping", "33" }, { "draining", "33" }, { "warn", "33" },
+    { "queued", "33" },   { "preempted", "33" },
     { "failed", "31" },   { "error", "31" },    { "backoff", "31" },  { "fail", "31" },
 };
 // clang-format on
@@ -69,6 +71,53 @@ void format_age(double seconds, char out[AGE_SIZE])
     } else {
         snprintf(out, AGE_SIZE, "%ldd%ldh", s / 86400, s / 3600 % 24);
     }
+}
+
+bool format_until(const char *iso, char out[AGE_SIZE])
+{
+    struct tm tm = { 0 };
+
+    if (!iso || !strptime(iso, "%Y-%m-%dT%H:%M:%S", &tm)) {
+        return false;
+    }
+    format_age(difftime(timegm(&tm), time(NULL)), out);
+    return true;
+}
+
+void format_size(double mib, char out[SIZE_SIZE])
+{
+    if (mib > 0 && mib < 1) {
+        snprintf(out, SIZE_SIZE, "%.0fK", mib * 1024);
+    } else if (mib < 1024) {
+        snprintf(out, SIZE_SIZE, "%.0fM", mib);
+    } else {
+        snprintf(out, SIZE_SIZE, "%.1fG", mib / 1024);
+    }
+}
+
+enum { JOINED_MAX_BYTES = 64 * 1024 };
+
+char *join_members(const json_t *array, const char *fallback)
+{
+    struct buf b = BUF_INIT(JOINED_MAX_BYTES);
+    size_t i;
+    json_t *one;
+
+    json_array_foreach(array, i, one)
+    {
+        const char *text = json_string_value(one);
+
+        buf_puts(&b, i > 0 ? ", " : "");
+        if (text) {
+            buf_puts(&b, text);
+        } else {
+            buf_printf(&b, "%lld", (long long)json_number_value(one));
+        }
+    }
+    if (b.len == 0) {
+        buf_puts(&b, fallback);
+    }
+    return buf_take(&b, NULL);
 }
 
 const char *member_str(const json_t *object, const char *name, const char *fallback)

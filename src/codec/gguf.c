@@ -264,6 +264,42 @@ static int read_whole(struct reader *r, uint64_t type, uint64_t *ret)
     return x;
 }
 
+/* One value, or one a layer; truth counts as 1. Of other types: skipped. */
+static int read_list(struct reader *r, uint64_t type, struct gguf_list *ret)
+{
+    uint64_t count = 1, v;
+    int x = 0;
+
+    *ret = (struct gguf_list){ 0 };
+    if (type == V_ARRAY) {
+        x = take_array_head(r, &type, &count);
+        if (x < 0) {
+            return x;
+        }
+    }
+    if (!is_whole(type) && type != V_BOOL) {
+        return skip_values(r, type, count, 1);
+    }
+    for (uint64_t i = 0; i < count && x == 0; i++) {
+        x = take_whole(r, type, &v);
+        if (x == 0 && i < GGUF_LAYERS_MAX) {
+            ret->values[i] = (uint32_t)MIN_OF(v, (uint64_t)UINT32_MAX);
+        }
+    }
+    ret->count = x == 0 ? count : 0;
+    return x;
+}
+
+static uint64_t list_greatest(const struct gguf_list *l)
+{
+    uint32_t greatest = 0;
+
+    for (uint64_t i = 0; i < l->count && i < GGUF_LAYERS_MAX; i++) {
+        greatest = MAX_OF(greatest, l->values[i]);
+    }
+    return greatest;
+}
+
 static int read_text(struct reader *r, uint64_t type, char out[GGUF_TEXT_MAX])
 {
     uint64_t n;
@@ -296,20 +332,52 @@ static int read_length(struct reader *r, uint64_t type, uint64_t *ret)
     return x < 0 ? x : skip_values(r, of, *ret, 1);
 }
 
-/* Where a number of the architecture is kept; NULL for keys that are of no interest. */
-static uint64_t *find_number(struct reader *r, const char *key)
+struct place_of_key {
+    const char *name;
+    size_t offset; /* in struct gguf_info */
+};
+
+#define AT(member) offsetof(struct gguf_info, member)
+
+static const struct place_of_key numbers[] = {
+    { "context_length", AT(context_length) },
+    { "embedding_length", AT(embedding_length) },
+    { "block_count", AT(block_count) },
+    { "attention.head_count", AT(head_count) },
+    { "attention.key_length", AT(key_length) },
+    { "attention.value_length", AT(value_length) },
+    { "attention.key_length_swa", AT(key_length_swa) },
+    { "attention.value_length_swa", AT(value_length_swa) },
+    { "attention.key_length_mla", AT(key_length_mla) },
+    { "attention.kv_lora_rank", AT(kv_lora_rank) },
+    { "attention.sliding_window", AT(sliding_window) },
+    { "attention.shared_kv_layers", AT(shared_kv_layers) },
+    { "full_attention_interval", AT(full_attention_interval) },
+    { "nextn_predict_layers", AT(next_n_layers) },
+    { "rope.dimension_count", AT(rope_dimension_count) },
+    { "ssm.conv_kernel", AT(ssm_conv_kernel) },
+    { "ssm.inner_size", AT(ssm_inner_size) },
+    { "ssm.state_size", AT(ssm_state_size) },
+    { "ssm.group_count", AT(ssm_group_count) },
+    { "wkv.head_size", AT(wkv_head_size) },
+    { "expert_count", AT(expert_count) },
+    { "expert_feed_forward_length", AT(expert_feed_forward) },
+    { "expert_used_count", AT(expert_used_count) },
+    { "vocab_size", AT(vocab_size) },
+};
+
+static const struct place_of_key lists[] = {
+    { "attention.head_count_kv", AT(kv_heads) },
+    { "feed_forward_length", AT(feed_forward) },
+    { "attention.sliding_window_pattern", AT(window_pattern) },
+};
+
+#undef AT
+
+/* Where a key of the architecture is kept; NULL for those of no interest. */
+static void *find_place(struct reader *r, const char *key, const struct place_of_key *places,
+                        size_t count)
 {
-    static const struct {
-        const char *name;
-        size_t offset;
-    } numbers[] = {
-        { "context_length", offsetof(struct gguf_info, context_length) },
-        { "embedding_length", offsetof(struct gguf_info, embedding_length) },
-        { "block_count", offsetof(struct gguf_info, block_count) },
-        { "attention.head_count", offsetof(struct gguf_info, head_count) },
-        { "attention.head_count_kv", offsetof(struct gguf_info, head_count_kv) },
-        { "vocab_size", offsetof(struct gguf_info, vocab_size) },
-    };
     size_t prefix = strlen(r->info->architecture);
 
     if (prefix == 0) {
@@ -319,9 +387,9 @@ static uint64_t *find_number(struct reader *r, const char *key)
     if (strncmp(key, r->info->architecture, prefix) != 0 || key[prefix] != '.') {
         return NULL;
     }
-    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-        if (str_eq(key + prefix + 1, numbers[i].name)) {
-            return (uint64_t *)(void *)((char *)r->info + numbers[i].offset);
+    for (size_t i = 0; i < count; i++) {
+        if (str_eq(key + prefix + 1, places[i].name)) {
+            return (char *)r->info + places[i].offset;
         }
     }
     return NULL;
@@ -331,6 +399,7 @@ static int read_pair(struct reader *r)
 {
     struct gguf_info *info = r->info;
     uint64_t type, n = 0, *number;
+    struct gguf_list *list;
     char key[128];
     int x;
 
@@ -343,9 +412,13 @@ static int read_pair(struct reader *r)
         return x;
     }
     n = 0;
-    number = find_number(r, key);
+    number = find_place(r, key, numbers, ARRAY_SIZE(numbers));
     if (number) {
         return read_whole(r, type, number);
+    }
+    list = find_place(r, key, lists, ARRAY_SIZE(lists));
+    if (list) {
+        return read_list(r, type, list);
     }
     if (str_eq(key, "general.architecture")) {
         return read_text(r, type, info->architecture);
@@ -423,7 +496,8 @@ static int read_head(struct reader *r)
 /* What a tensor says of itself. */
 struct tensor {
     char name[80];
-    uint64_t values, row_values, type, offset;
+    uint64_t values, row_values, rows, type, offset; /* rows: of each matrix in it */
+    uint64_t dimensions;
 };
 
 static int read_tensor(struct reader *r, struct tensor *t)
@@ -440,7 +514,8 @@ static int read_tensor(struct reader *r, struct tensor *t)
         x = error_set(r->reterr, -EINVAL, "broken: tensor '%s' has %" PRIu64 " dimensions", t->name,
                       dimensions);
     }
-    t->values = t->row_values = 1;
+    t->values = t->row_values = t->rows = 1;
+    t->dimensions = dimensions;
     for (uint64_t i = 0; x == 0 && i < dimensions; i++) {
         x = take_number(r, 8, &size);
         if (x == 0 && __builtin_mul_overflow(t->values, size, &t->values)) {
@@ -448,9 +523,47 @@ static int read_tensor(struct reader *r, struct tensor *t)
                           t->name);
         }
         t->row_values = x == 0 && i == 0 ? size : t->row_values;
+        t->rows = x == 0 && i == 1 ? size : t->rows;
     }
     x = x < 0 ? x : take_number(r, 4, &t->type);
     return x < 0 ? x : take_number(r, 8, &t->offset);
+}
+
+/* "blk.17.ffn_up.weight": 17; -1: of no layer */
+static int layer_of(const char *name)
+{
+    int layer = 0;
+
+    if (!str_starts(name, "blk.")) {
+        return -1;
+    }
+    name += 4;
+    for (; *name >= '0' && *name <= '9' && layer < GGUF_LAYERS_MAX; name++) {
+        layer = layer * 10 + (*name - '0');
+    }
+    return *name == '.' && layer < GGUF_LAYERS_MAX ? layer : -1;
+}
+
+/* Which part of the model it belongs to. No sum can overflow: tensor_bytes did not. */
+static void sort_tensor(struct gguf_info *info, const struct tensor *t, uint64_t bytes)
+{
+    int layer = layer_of(t->name);
+    bool output = str_eq(t->name, "output.weight");
+
+    if (layer >= 0) {
+        info->layer_bytes[layer] += bytes;
+        info->layer_expert_bytes[layer] += strstr(t->name, "_exps.") ? bytes : 0;
+    } else if (output) {
+        info->output_bytes += bytes;
+        info->output_type = (uint32_t)t->type;
+    } else if (str_eq(t->name, "token_embd.weight")) {
+        info->embedding_bytes += bytes;
+        info->embedding_type = (uint32_t)t->type;
+        info->embedding_in_eights = t->rows % 8 == 0;
+    }
+    if ((layer >= 0 || output) && t->dimensions >= 2 && t->rows % 8 == 0) {
+        info->matrix_bytes[t->type] += bytes;
+    }
 }
 
 /* *ret_end: where the tensor's bytes end, counted from the beginning of the data. */
@@ -473,6 +586,7 @@ static int count_tensor(struct reader *r, const struct tensor *t, uint64_t *ret_
                          t->name);
     } else {
         r->info->type_bytes[t->type] += bytes;
+        sort_tensor(r->info, t, bytes);
     }
     if (__builtin_add_overflow(t->offset, bytes, ret_end)) {
         return error_set(r->reterr, -EINVAL, "broken: tensor '%s' has an impossible place",
@@ -546,6 +660,7 @@ static int read_all(struct reader *r)
     if (r->alignment == 0 || r->alignment > 1 << 20 || (r->alignment & (r->alignment - 1))) {
         return error_set(r->reterr, -EINVAL, "broken: an alignment of %" PRIu64, r->alignment);
     }
+    r->info->head_count_kv = list_greatest(&r->info->kv_heads);
     if (r->info->vocab_size == 0) {
         r->info->vocab_size = r->token_count;
     }

@@ -68,7 +68,8 @@ const char *const *config_list(const struct config *c, const char *name);
 const char *config_source(const struct config *c, const char *name);
 /* The `models:` list of the file as a JSON array (empty when there is none), ${NAME} replaced in
  * its texts; in parameters.command, and in parameters.env and additional_parameters of the
- * framework `command`, ${PORT}, ${MODEL}, ${MODEL_ID}, ${SOCKET} and $$ are left for the engine.
+ * framework `command`, ${PORT}, ${MODEL}, ${MODEL_ID}, ${SOCKET} and $$ are left for the engine; of
+ * the framework `docker` also in parameters.entrypoint, with ${HOST} instead of ${SOCKET}.
  * Borrowed. */
 json_t *config_models(const struct config *c);
 /* The line in which the model of this index begins; 0 when there is none. */

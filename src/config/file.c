@@ -20,6 +20,7 @@ struct file {
     const struct option_table *const *tables;
     struct yaml_document doc;
     bool of_command; /* the model under way is run by its own command line */
+    bool of_docker;  /* … or is a container with its own one */
 };
 
 static int at_line(struct file *f, const char *path, struct error *reterr)
@@ -156,9 +157,14 @@ static int expand_step(struct file *f, struct buf *path, const char *step, json_
 static const char *const *kept_at(const struct file *f, const char *path)
 {
     static const char *const names[] = { "PORT", "MODEL", "MODEL_ID", "SOCKET", NULL };
+    static const char *const inside[] = { "PORT", "MODEL", "MODEL_ID", "HOST", NULL };
     const bool added = strstr(path, ".parameters.env.") || str_ends(path, ".additional_parameters");
+    const bool own = strstr(path, ".parameters.command");
 
-    return strstr(path, ".parameters.command") || (f->of_command && added) ? names : NULL;
+    if (f->of_docker) {
+        return own || added || strstr(path, ".parameters.entrypoint") ? inside : NULL;
+    }
+    return own || (f->of_command && added) ? names : NULL;
 }
 
 /* ${ENV} in every string of the tree at path. */
@@ -213,6 +219,7 @@ static int read_models(struct file *f, json_t *models, struct error *reterr)
         snprintf(path, sizeof(path), "models.%zu", i);
         c->model_lines[i] = yaml_line(&f->doc, path);
         f->of_command = framework && str_eq(framework, "command");
+        f->of_docker = framework && str_eq(framework, "docker");
         r = r < 0 ? r : expand_step(f, &top, path + strlen("models."), model, reterr);
     }
     buf_finish(&top);

@@ -67,8 +67,9 @@ static bool listens_beyond_loopback(const struct config *config)
 
 static int open_store(struct daemon *d, struct error *reterr)
 {
-    static const struct store_schema *const schemas[] = { &events_schema, &access_schema,
-                                                          &models_schema, &engines_schema, NULL };
+    static const struct store_schema *const schemas[] = { &events_schema,    &access_schema,
+                                                          &models_schema,    &engines_schema,
+                                                          &placement_schema, NULL };
     struct store_options options = { .path = "berth.db", .schemas = schemas };
 
     return store_open(d->world, &options, &d->store, reterr);
@@ -212,6 +213,14 @@ static int build_rooms(struct daemon *d, struct error *reterr)
         .placement = d->placement,
         .metrics = d->metrics,
     });
+    d->monitor = monitor_create(&(struct monitor_in){
+        .world = d->world,
+        .gpu = d->gpu,
+        .models = d->models,
+        .engines = d->engines,
+        .dispatch = d->dispatch,
+        .gateway = d->gateway,
+    });
     d->router = router_create();
     d->api = api_create(&(struct api_in){
         .world = d->world,
@@ -224,6 +233,7 @@ static int build_rooms(struct daemon *d, struct error *reterr)
         .placement = d->placement,
         .gateway = d->gateway,
         .gpu = d->gpu,
+        .monitor = d->monitor,
         .metrics = d->metrics,
         .router = d->router,
         .data_dir = d->dir.path,
@@ -414,6 +424,7 @@ static void tear_down(struct daemon *d)
     }
     d->front = front_destroy(d->front);
     d->router = router_destroy(d->router);
+    d->monitor = monitor_destroy(d->monitor);
     d->gateway = gateway_destroy(d->gateway);
     d->placement = placement_destroy(d->placement);
     d->dispatch = dispatch_destroy(d->dispatch);
@@ -442,6 +453,10 @@ static int start(struct daemon *d, struct error *reterr)
     }
     timer_init(&d->drain_limit, d->world, "drain limit", cut_requests, d);
     daemon_wire(d);
+    r = placement_load(d->placement, reterr);
+    if (r < 0) {
+        return r;
+    }
     r = apply_models(d, reterr);
     if (r < 0) {
         return r;

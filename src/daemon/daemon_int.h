@@ -15,6 +15,7 @@
 #include "http/server.h"
 #include "metrics/metrics.h"
 #include "models/models.h"
+#include "monitor/monitor.h"
 #include "placement/placement.h"
 #include "store/store.h"
 
@@ -36,6 +37,7 @@ struct daemon {
     struct dispatch *dispatch;
     struct placement *placement;
     struct gateway *gateway;
+    struct monitor *monitor;
     struct router *router;
     struct api *api;
     struct front *front;

@@ -7,7 +7,7 @@
  *     dispatch ──► placement (somebody waits for a model that is not wanted)
  *     events   ──► api (/api/events)
  *     store    ──► events (it takes no more writes)
- *     gpu      ──► events (devices come and go)
+ *     gpu      ──► events (devices come and go), placement
  *
  * Order matters: dispatch must know of a change before the gateway or a door acts on it.
  */
@@ -69,5 +69,6 @@ void daemon_wire(struct daemon *d)
     subscribe(d, dispatch_demand_signal(d->dispatch), placement_on_demand, d->placement);
     subscribe(d, events_signal(d->events), api_on_event, d->api);
     subscribe(d, gpu_signal(d->gpu), on_device, d);
+    subscribe(d, gpu_signal(d->gpu), placement_on_device, d->placement);
     subscribe(d, store_read_only_signal(d->store), on_store_read_only, d);
 }

@@ -15,6 +15,8 @@ static const struct option_row rows[] = {
       "How many requests may wait for one model; more are refused with 429." },
     { "gateway.queue_timeout", OPTION_DURATION, "300s", 1, 86400000, NULL, true, false,
       "How long a request may wait for an instance before it is refused with 408." },
+    { "gateway.use_half_life", OPTION_DURATION, "10m", 1000, 86400000, NULL, true, false,
+      "A model's rate of use counts a request half after so long: when room is short, what is used least gives way first." },
     { "gateway.strategy", OPTION_ENUM, "least_outstanding_tokens", 0, 0,
       "least_outstanding_tokens least_connections response_time power_of_two round_robin weighted",
       true, false,
@@ -61,6 +63,7 @@ void dispatch_reconfigure(struct dispatch *d, const struct config *config)
     const struct strategy *configured = strategy_find(config_string(config, "gateway.strategy"));
 
     d->max_queue = (unsigned)config_int(config, "gateway.max_queue");
+    d->use_half_life_ms = config_duration_ms(config, "gateway.use_half_life");
     d->queue_timeout_ms = config_duration_ms(config, "gateway.queue_timeout");
     d->breaker_failures = (unsigned)config_int(config, "gateway.breaker_failures");
     d->breaker_open_ms = config_duration_ms(config, "gateway.breaker_open");
@@ -157,6 +160,7 @@ int dispatch_acquire(struct dispatch *d, const struct dispatch_ask *ask, struct 
         t->exclude[0] = '\0';
         seat_take(s, t);
         line_note_grant(l, model);
+        line_note_use(l);
         *ret = t;
         return 1;
     }
@@ -165,7 +169,8 @@ int dispatch_acquire(struct dispatch *d, const struct dispatch_ask *ask, struct 
         ticket_free(t);
         return r;
     }
-    if (!model->wanted) {
+    line_note_use(l);
+    if (!model->wanted || !line_is_open(l)) {
         line_pump_soon(l); /* tells of the demand */
     }
     *ret = t;
@@ -256,6 +261,7 @@ struct dispatch_load dispatch_model_load(const struct dispatch *d, int64_t model
     struct seat *s;
 
     if (l) {
+        load.waiting_since_ms = line_waiting_since_ms(l);
         load.in_flight = l->in_flight;
         load.waiting = l->waiting_count;
         list_for_each (s, &l->seats, node) {

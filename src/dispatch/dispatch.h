@@ -39,8 +39,9 @@ struct dispatch_ask {
     bool unreachable; /* it could not even be connected to: its breaker is open meanwhile */
     /* The instance to use; hold the uuid. Comes in a later turn only. */
     void (*on_grant)(void *owner, const struct instance *instance);
-    /* -ETIME waited too long, -ESRCH the model cannot run (stopped by a person, failed: with the
-     * reason), -ENOENT it was deleted. The ticket is void. */
+    /* -ETIME waited too long (and for what: room on a device, or an instance), -ESRCH the model
+     * cannot run (stopped by a person, failed: with the reason), -ENOENT it was deleted. The ticket
+     * is void. */
     void (*on_refuse)(void *owner, const struct error *e);
     void *owner;
 };
@@ -77,11 +78,13 @@ struct dispatch_load {
     uint64_t waiting_since_ms; /* world_now_ms at which the one that has waited longest came; 0:
                                   nobody waits */
 };
-/* Requests a second that the model gets, as an average that halves every gateway.use_half_life. */
+/* Requests a second that the model gets, as an average that halves every gateway.use_half_life. One
+ * that is asked for again counts once, one that was refused at once does not. */
 double dispatch_use_rate(const struct dispatch *d, int64_t model_id);
 /* How long a request that came now would wait before it is dispatched: by the line that stands and
  * the measured rate at which it moves; while no instance is ready, what is left of the measured
- * time of loading comes on top. */
+ * time of loading comes on top. (How long an instance waits for room is not known here: placement
+ * may know, and adds it.) */
 uint64_t dispatch_expected_wait_ms(const struct dispatch *d, int64_t model_id);
 /* When a refused request should come again, in ms: the expected wait, floor 1 s, ceiling 300 s,
  * plus up to a quarter of itself so that clients do not come back together. (Retry-After is this in
@@ -96,11 +99,16 @@ uint64_t dispatch_last_used_ms(const struct dispatch *d, int64_t model_id);
  * wanted and may be loaded on demand, or is in flight at one that is being unloaded for idleness:
  * it is to be wanted. Said once, and again when the model is unloaded while somebody still waits,
  * or somebody comes after the line was empty. As long as somebody waits for it, an instance that is
- * being unloaded is not said to be drained: it can return to READY.
+ * being unloaded is not said to be drained: it can return to READY. (One that is moved aside
+ * cannot: it is drained when nothing is in flight there, whoever waits.)
+ *
+ * Also when somebody waits for a model that is wanted and all of whose instances wait for room
+ * (wants_room): once, and again when somebody comes after the line was empty.
  */
 struct demand {
     int64_t model_id;
     unsigned waiting;
+    bool wants_room; /* the model is wanted; its instances wait for a place */
 };
 struct notify *dispatch_demand_signal(struct dispatch *d);
 

@@ -35,9 +35,11 @@ struct line {
     unsigned held_back; /* of those who wait: may not have the instance that failed them, yet */
     uint64_t turn;      /* how many choices were made */
     uint64_t last_used_ms;
+    double use_rate; /* requests a second, as of use_ms */
+    uint64_t use_ms;
     struct pace pace;
     bool removed;       /* the model is; so are its cells */
-    bool demand_told;   /* since the model became unwanted, or the line empty */
+    bool demand_told;   /* since the model became unwanted or wanted, or the line empty */
     bool unloaded_busy; /* it is not wanted any more, but something ran or was given to it */
     struct timer pump;  /* the line moves in a turn of its own, so that a release never calls into
                            another request */
@@ -74,6 +76,7 @@ struct ticket {
     struct timer timeout; /* held back until then; after that, how long it may wait */
     struct dispatch_ask ask;
     char exclude[UUID_SIZE]; /* while held back from it; else "" */
+    bool again;              /* it joined the line at its front */
 };
 
 struct dispatch {
@@ -88,7 +91,7 @@ struct dispatch {
     size_t line_count, line_cap;
     struct map seats; /* by uuid; not the gone ones */
     unsigned max_queue, breaker_failures;
-    uint64_t queue_timeout_ms, breaker_open_ms;
+    uint64_t queue_timeout_ms, breaker_open_ms, use_half_life_ms;
 };
 
 /* Good enough to spread load, and free of system calls. */
@@ -119,6 +122,12 @@ void line_note_grant(struct line *l, const struct model *model);
 void line_end_exclusions(struct line *l, const char *uuid);
 /* A person stopped the model: whoever waits now is refused in the next turn. */
 void line_stop(struct line *l);
+/* A request came, and was let in. */
+void line_note_use(struct line *l);
+/* Does anything of it take requests? */
+bool line_is_open(const struct line *l);
+/* world_now_ms at which the one came who has waited longest; 0: nobody waits. */
+uint64_t line_waiting_since_ms(const struct line *l);
 /* Can the model ever answer a request that came now? Negative errno with the reason when not. */
 int line_check_model(const struct dispatch *d, const struct line *l, const struct model *model,
                      bool no_load, struct error *reterr);

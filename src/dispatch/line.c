@@ -5,6 +5,7 @@
  * here ever calls into another request.
  */
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,7 +125,7 @@ bool line_stands(const struct line *l)
 
 /* Can the model answer? */
 
-static bool is_open(const struct line *l)
+bool line_is_open(const struct line *l)
 {
     const struct seat *s;
 
@@ -163,7 +164,7 @@ int line_check_model(const struct dispatch *d, const struct line *l, const struc
         return error_set(reterr, -ESRCH, "model '%s' is stopped; start it with `berth load %s`",
                          model->config->id, model->config->id);
     }
-    if (!model->wanted || (l && is_open(l))) {
+    if (!model->wanted || (l && line_is_open(l))) {
         return 0;
     }
     failed = find_failure(d, model->id);
@@ -172,6 +173,54 @@ int line_check_model(const struct dispatch *d, const struct line *l, const struc
                          failed->last_error ? failed->last_error : "it failed");
     }
     return 0;
+}
+
+/* The model is wanted, and all of its instances (there is one) wait for a place. */
+static bool waits_for_room(const struct line *l)
+{
+    const struct model *model = models_get(l->dispatch->models, l->model_id);
+    const struct instance *in;
+    size_t cursor = 0;
+    bool waits = false;
+
+    if (!model || !model->wanted || line_is_open(l)) {
+        return false;
+    }
+    while ((in = engines_next(l->dispatch->engines, &cursor))) {
+        if (in->model_id == l->model_id && in->state != INSTANCE_WAITING) {
+            return false;
+        }
+        waits |= in->model_id == l->model_id;
+    }
+    return waits;
+}
+
+/* Use */
+
+/* A request adds so much that a steady rate is told as it is. */
+static void fade_use(const struct line *l, double *ret_rate)
+{
+    uint64_t passed_ms = world_now_ms(l->dispatch->world) - l->use_ms;
+
+    *ret_rate = l->use_rate * exp2(-(double)passed_ms / (double)l->dispatch->use_half_life_ms);
+}
+
+void line_note_use(struct line *l)
+{
+    fade_use(l, &l->use_rate);
+    l->use_rate += M_LN2 * 1000 / (double)l->dispatch->use_half_life_ms;
+    l->use_ms = world_now_ms(l->dispatch->world);
+}
+
+double dispatch_use_rate(const struct dispatch *d, int64_t model_id)
+{
+    const struct line *l = line_find(d, model_id);
+    double rate = 0;
+
+    if (l) {
+        fade_use(l, &rate);
+    }
+    return rate;
 }
 
 /* Tickets */
@@ -211,6 +260,7 @@ int ticket_join_line(struct ticket *t, struct error *reterr)
     struct line *l = t->line;
 
     if (t->exclude[0]) {
+        t->again = true;
         list_prepend(&l->waiting, &t->node);
         l->held_back++;
         timer_start(&t->timeout, t->ask.exclude_ms);
@@ -271,8 +321,9 @@ static void on_timeout(void *arg)
         line_pump_soon(t->line);
         return;
     }
-    error_set(&e, -ETIME,
-              "no instance of the model became free within %llu ms (place %u in the line)",
+    error_set(&e, -ETIME, "%s within %llu ms (place %u in the line)",
+              waits_for_room(t->line) ? "the model waits for room on a device, and got none"
+                                      : "no instance of the model became free",
               (unsigned long long)(world_now_us(t->line->dispatch->world) - t->asked_us) / 1000,
               dispatch_position(t));
     refuse(t, &e);
@@ -301,6 +352,21 @@ void line_stop(struct line *l)
         list_remove(&t->node);
         list_append(&l->stopped, &t->node);
     }
+}
+
+/* Those at the front may have come after the first of the others. */
+uint64_t line_waiting_since_ms(const struct line *l)
+{
+    uint64_t since_us = UINT64_MAX;
+    struct ticket *t;
+
+    list_for_each (t, &l->waiting, node) {
+        since_us = MIN_OF(since_us, t->asked_us);
+        if (!t->again) {
+            break;
+        }
+    }
+    return since_us == UINT64_MAX ? 0 : MAX_OF(since_us / 1000, 1U);
 }
 
 unsigned dispatch_position(const struct ticket *t)
@@ -392,13 +458,23 @@ static void grant_waiting(struct line *l)
     }
 }
 
-static void tell_demand(struct line *l)
+static bool is_in_demand(const struct line *l)
 {
     const struct model *model = models_get(l->dispatch->models, l->model_id);
-    const struct demand demand = { l->model_id, l->waiting_count };
-    bool needed = l->waiting_count > 0 || l->unloaded_busy;
 
-    if (needed && model && !model->wanted && model->config->on_demand && !l->demand_told) {
+    return model && !model->wanted && model->config->on_demand &&
+           (l->waiting_count > 0 || l->unloaded_busy);
+}
+
+static void tell_demand(struct line *l)
+{
+    struct demand demand = { l->model_id, l->waiting_count, false };
+
+    if (l->demand_told) {
+        return;
+    }
+    demand.wants_room = l->waiting_count > 0 && waits_for_room(l);
+    if (demand.wants_room || is_in_demand(l)) {
         l->demand_told = l->waiting_count > 0;
         l->unloaded_busy = false;
         notify_emit(&l->dispatch->demand, &demand);

@@ -125,11 +125,19 @@ static uint64_t time_left(uint64_t expected, uint64_t passed)
     return expected > passed ? expected - passed : passed - expected;
 }
 
+static uint64_t load_time(const struct line *l, const struct instance *in)
+{
+    if (l && l->pace.load_ms) {
+        return l->pace.load_ms;
+    }
+    return in && in->need.load_ms ? in->need.load_ms : DEFAULT_LOAD_MS;
+}
+
 /* Until the first instance of a model that has none is ready. */
 static uint64_t load_left(const struct dispatch *d, const struct line *l, int64_t model_id)
 {
     const struct instance *in = engines_of_model(d->engines, model_id);
-    uint64_t load = l && l->pace.load_ms ? l->pace.load_ms : DEFAULT_LOAD_MS;
+    uint64_t load = load_time(l, in);
     uint64_t at = world_now_ms(d->world);
 
     if (in && in->state == INSTANCE_STARTING) {

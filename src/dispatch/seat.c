@@ -366,15 +366,21 @@ static bool is_missed(const struct line *l)
     return l->waiting_count > 0 && model && !model->wanted && model->config->on_demand;
 }
 
+/* What is moved aside does not return, whoever waits for it. */
+static bool is_displaced(const struct seat *s)
+{
+    const struct instance *in = engines_find(s->line->dispatch->engines, s->uuid);
+
+    return in && in->displaced;
+}
+
 void seats_tell_drained(struct line *l)
 {
+    bool missed = is_missed(l);
     struct seat *s;
 
-    if (is_missed(l)) {
-        return;
-    }
     list_for_each (s, &l->seats, node) {
-        if (s->draining && s->in_flight == 0 && !s->told_drained) {
+        if (s->draining && s->in_flight == 0 && !s->told_drained && (!missed || is_displaced(s))) {
             s->told_drained = true;
             engines_drained(l->dispatch->engines, s->uuid);
             line_pump_soon(l); /* the list may have changed: the rest comes in the next turn */
@@ -409,5 +415,6 @@ struct dispatch_load dispatch_instance_load(const struct dispatch *d, const char
 {
     const struct seat *s = map_get(&d->seats, uuid);
 
-    return s ? (struct dispatch_load){ s->in_flight, 0, s->tokens } : (struct dispatch_load){ 0 };
+    return s ? (struct dispatch_load){ .in_flight = s->in_flight, .tokens = s->tokens }
+             : (struct dispatch_load){ 0 };
 }

@@ -19,14 +19,12 @@
 
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/mem.h"
 #include "engines/devices.h"
 #include "engines/last_words.h"
+#include "engines/need.h"
 #include "engines/parameters.h"
 #include "engines/words.h"
-
-enum { WORD_MAX = 128 * 1024 }; /* Linux' own limit for one argument */
 
 // clang-format off
 static const struct parameter rows[] = {
@@ -36,121 +34,15 @@ static const struct parameter rows[] = {
 // clang-format on
 
 /* What stands for the names, and which of them were used. */
-struct values {
-    char port[8];
-    const char *socket, *model, *model_id;
-    bool port_used, socket_used;
-};
-
-static const char *value_of(struct values *v, struct span name)
-{
-    if (span_eq(name, "PORT")) {
-        v->port_used = true;
-        return v->port;
-    }
-    if (span_eq(name, "SOCKET")) {
-        v->socket_used = true;
-        return v->socket;
-    }
-    return span_eq(name, "MODEL") ? v->model : span_eq(name, "MODEL_ID") ? v->model_id : NULL;
-}
-
-/* At "${…}": appends its value, *p goes behind it. */
-static int replace_name(struct values *v, const char **p, struct buf *out, struct error *reterr)
-{
-    struct span rest = span_of(*p + 2);
-    struct span name = span_cut(&rest, '}');
-    const char *value;
-
-    if (!rest.p) {
-        return error_set(reterr, -EINVAL, "'${' without '}' (a dollar is written '$$')");
-    }
-    value = value_of(v, name);
-    if (!value) {
-        return error_set(reterr, -EINVAL,
-                         "${%.*s} is not known; there are ${PORT}, ${SOCKET}, ${MODEL} and "
-                         "${MODEL_ID}, and '$$' for a dollar",
-                         (int)MIN_OF(name.n, (size_t)64), name.p);
-    }
-    *p = rest.p;
-    return buf_puts(out, value);
-}
-
-/* Replaces *word by what it means. */
-static int replace_word(struct values *v, char **word, struct error *reterr)
-{
-    struct buf out = BUF_INIT(WORD_MAX);
-    int r = 0;
-
-    for (const char *p = *word; *p && r >= 0;) {
-        if (p[0] == '$' && p[1] == '{') {
-            r = replace_name(v, &p, &out, reterr);
-            continue;
-        }
-        p += p[0] == '$' && p[1] == '$';
-        r = buf_putc(&out, *p++);
-    }
-    if (r == -EFBIG) {
-        r = error_set(reterr, -EINVAL, "a word is longer than 128 KiB");
-    }
-    if (r >= 0) {
-        free(*word);
-        *word = xstrdup(buf_data(&out));
-    }
-    buf_finish(&out);
-    return r < 0 ? r : 0;
-}
-
-static int replace_all(struct values *v, const char *what, struct words *words,
-                       struct error *reterr)
-{
-    for (size_t i = 0; i < words->count; i++) {
-        int r = replace_word(v, &words->list[i], reterr);
-
-        if (r < 0) {
-            return error_prefix(reterr, "%s: ", what);
-        }
-    }
-    return 0;
-}
-
-static int split_text(const char *text, struct words *ret, struct error *reterr)
-{
-    _cleanup_(str_list_freep) char **list = NULL;
-    int r = str_split_words(text, &list, reterr);
-
-    if (r < 0) {
-        return error_prefix(reterr, "parameters.command: ");
-    }
-    for (char **word = list; *word; word++) {
-        words_add(ret, *word);
-    }
-    return 0;
-}
-
-static bool is_word(const json_t *value)
-{
-    return json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value);
-}
+enum value { VALUE_PORT, VALUE_SOCKET, VALUE_MODEL, VALUE_MODEL_ID, VALUE_MAX_ };
 
 /* The words as they are written. */
 static int read_words(const struct model_config *model, struct words *ret, struct error *reterr)
 {
     const json_t *command = parameter_get(model, "command");
-    size_t i;
-    json_t *word;
-    int r = 0;
+    bool has_words = json_is_string(command) || json_is_array(command);
+    int r = has_words ? words_read(ret, "parameters.command", command, reterr) : 0;
 
-    if (is_word(command)) {
-        r = split_text(json_string_value(command), ret, reterr);
-    }
-    json_array_foreach(command, i, word)
-    {
-        if (!is_word(word)) {
-            return error_set(reterr, -EINVAL, "parameters.command: word %zu is not a text", i + 1);
-        }
-        words_add(ret, json_string_value(word));
-    }
     if (r == 0 && (ret->count == 0 || ret->list[0][0] == '\0')) {
         return error_set(reterr, -EINVAL,
                          "parameters.command is needed: the server's command line, a text or a "
@@ -175,17 +67,17 @@ static int find_program(struct words *argv, struct error *reterr)
     return 0;
 }
 
-static int find_address(const struct engine_context *c, const struct values *v, struct address *ret,
-                        struct error *reterr)
+static int find_address(const struct engine_context *c, const struct word_value *values,
+                        struct address *ret, struct error *reterr)
 {
     uint16_t named = parameter_port(c);
     char text[ADDRESS_TEXT_SIZE];
 
-    if (v->socket_used) {
+    if (values[VALUE_SOCKET].used) {
         snprintf(text, sizeof(text), "unix:%s", c->socket_path);
         return address_parse(text, ret, reterr);
     }
-    if (!v->port_used && named == 0) {
+    if (!values[VALUE_PORT].used && named == 0) {
         return error_set(reterr, -EINVAL,
                          "parameters.command says neither ${PORT} nor ${SOCKET}, and there is no "
                          "parameters.port: where the server listens is not known");
@@ -199,22 +91,26 @@ static int make(const struct engine_context *c, struct words *argv, struct words
                 struct address *ret_address, struct error *reterr)
 {
     uint16_t named = parameter_port(c);
-    struct values v = { .socket = c->socket_path,
-                        .model = c->model->model_path,
-                        .model_id = c->model->id };
-    struct gpus gpus = gpus_of(c->gpu);
+    char port[8];
+    struct word_value values[VALUE_MAX_] = {
+        [VALUE_PORT] = { "PORT", port, false },
+        [VALUE_SOCKET] = { "SOCKET", c->socket_path, false },
+        [VALUE_MODEL] = { "MODEL", c->model->model_path, false },
+        [VALUE_MODEL_ID] = { "MODEL_ID", c->model->id, false },
+    };
+    struct gpus gpus = gpus_for(c);
     int r;
 
-    snprintf(v.port, sizeof(v.port), "%u", (unsigned)(named ? named : c->port));
+    snprintf(port, sizeof(port), "%u", (unsigned)(named ? named : c->port));
     r = read_words(c->model, argv, reterr);
     r = r < 0 ? r : parameters_add_additional(c->model, argv, reterr);
-    r = r < 0 ? r : replace_all(&v, "parameters.command", argv, reterr);
+    r = r < 0 ? r : words_replace(argv, "parameters.command", values, VALUE_MAX_, reterr);
     if (r < 0) {
         return r;
     }
     parameters_add_env(c->model, &gpus, env);
-    r = replace_all(&v, "parameters.env", env, reterr);
-    r = r < 0 ? r : find_address(c, &v, ret_address, reterr);
+    r = words_replace(env, "parameters.env", values, VALUE_MAX_, reterr);
+    r = r < 0 ? r : find_address(c, values, ret_address, reterr);
     r = r < 0 ? r : devices_check(c->model, &gpus, reterr); /* from here on: the machine */
     return r < 0 ? r : find_program(argv, reterr);
 }
@@ -262,6 +158,13 @@ static void validate(const struct engine_context *c, struct validation *v,
     devices_validate(model, &gpus, machine); /* all of them, not the first one only */
 }
 
+/* Its model_path need not be a file, and what the server makes of it is its own affair. */
+static void find_need(const struct engine_context *c, const struct model_facts *facts,
+                      struct memory_need *ret)
+{
+    need_of_files(facts, ret);
+}
+
 static const char *const frameworks[] = { "command", NULL };
 
 const struct engine_driver command_driver = {
@@ -275,5 +178,7 @@ const struct engine_driver command_driver = {
     .command = command,
     .needs_port = true,
     .probe_path = "/v1/models",
+    .need = find_need,
+    .is_out_of_memory = need_is_out_of_memory,
     .last_words = last_words_plain,
 };

@@ -9,7 +9,9 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "engines/engine_driver.h"
 #include "engines/parameters.h"
+#include "engines/words.h"
 #include "gpu/gpu.h"
 
 #define AMD_VENDOR "0x1002"
@@ -95,10 +97,32 @@ struct gpus gpus_of(const struct gpu *room)
     return gpus;
 }
 
+struct gpus gpus_for(const struct engine_context *c)
+{
+    struct gpus gpus = gpus_of(c->gpu);
+
+    gpus.place = c->place;
+    return gpus;
+}
+
+static const struct gpu_device *find_placed(const struct gpus *gpus, unsigned i)
+{
+    return gpus->room ? gpu_find(gpus->room, gpus->place->shares[i].device) : NULL;
+}
+
+static bool is_placed(const struct gpus *gpus)
+{
+    return gpus->place && gpus->place->count > 0;
+}
+
 static bool wants_amd(const struct model_config *model, const struct gpus *gpus)
 {
     const char *vendor = parameter_text(model, "gpu_vendor");
+    const struct gpu_device *first = is_placed(gpus) ? find_placed(gpus, 0) : NULL;
 
+    if (first && !first->cpu) {
+        return first->vendor == GPU_AMD;
+    }
     return vendor ? str_eq(vendor, "amd") : gpus->nvidia == 0;
 }
 
@@ -202,24 +226,64 @@ static bool has_parts(const struct gpus *gpus)
     return false;
 }
 
-char *devices_variable(const struct model_config *model, const struct gpus *gpus)
+bool devices_are_amd(const struct model_config *model, const struct gpus *gpus)
 {
-    const bool amd = wants_amd(model, gpus), by_uuid = !amd && has_parts(gpus);
-    struct buf out = BUF_INIT(64 * 1024);
+    return wants_amd(model, gpus);
+}
 
-    if (model->gpu_device_count == 0 || count_for(model, gpus) == 0) {
+unsigned devices_count(const struct model_config *model, const struct gpus *gpus)
+{
+    if (count_for(model, gpus) == 0) {
+        return 0;
+    }
+    return is_placed(gpus) ? gpus->place->count : (unsigned)model->gpu_device_count;
+}
+
+/* Of the i-th device: what it is called. A place's index is the room's own, the definition's counts
+ * its vendor's. */
+static void add_id(const struct model_config *model, const struct gpus *gpus, unsigned i,
+                   struct words *ids)
+{
+    const bool by_uuid = !wants_amd(model, gpus) && has_parts(gpus);
+    const struct gpu_device *d =
+        is_placed(gpus) ? find_placed(gpus, i) : find(model, gpus, model->gpu_devices[i]);
+
+    if (d && by_uuid) {
+        words_add(ids, d->uuid);
+    } else if (d) {
+        words_addf(ids, "%d", d->vendor_index);
+    } else {
+        words_addf(ids, "%d",
+                   is_placed(gpus) ? gpus->place->shares[i].device : model->gpu_devices[i]);
+    }
+}
+
+char **devices_ids(const struct model_config *model, const struct gpus *gpus)
+{
+    unsigned count = devices_count(model, gpus);
+    struct words ids = { 0 };
+
+    if (count == 0) {
         return NULL;
     }
-    buf_puts(&out, amd ? "HIP_VISIBLE_DEVICES=" : "CUDA_VISIBLE_DEVICES=");
-    for (size_t i = 0; i < model->gpu_device_count; i++) {
-        const struct gpu_device *d = find(model, gpus, model->gpu_devices[i]);
+    for (unsigned i = 0; i < count; i++) {
+        add_id(model, gpus, i, &ids);
+    }
+    return words_take(&ids);
+}
 
-        buf_puts(&out, i ? "," : "");
-        if (d && by_uuid) {
-            buf_puts(&out, d->uuid);
-        } else {
-            buf_printf(&out, "%d", model->gpu_devices[i]);
-        }
+char *devices_variable(const struct model_config *model, const struct gpus *gpus)
+{
+    _cleanup_(str_list_freep) char **ids = devices_ids(model, gpus);
+    struct buf out = BUF_INIT(64 * 1024);
+
+    if (!ids) {
+        return NULL;
+    }
+    buf_puts(&out, wants_amd(model, gpus) ? "HIP_VISIBLE_DEVICES=" : "CUDA_VISIBLE_DEVICES=");
+    for (char **id = ids; *id; id++) {
+        buf_puts(&out, id == ids ? "" : ",");
+        buf_puts(&out, *id);
     }
     return buf_take(&out, NULL);
 }
@@ -227,4 +291,9 @@ char *devices_variable(const struct model_config *model, const struct gpus *gpus
 bool devices_are_cpu(const struct model_config *model, const struct gpus *gpus)
 {
     return model->gpu_device_count > 0 && count_for(model, gpus) == 0;
+}
+
+bool devices_are_host(const struct model_config *model, const struct gpus *gpus)
+{
+    return count_for(model, gpus) == 0;
 }

@@ -8,15 +8,14 @@
 #include "base/mem.h"
 
 static const struct engine_driver *const drivers[] = {
-    &llamacpp_driver,
-    &command_driver,
-    &openai_driver,
+    &llamacpp_driver, &command_driver, &openai_driver, &docker_driver, &vllm_driver,
 };
 
 void engine_command_finish(struct engine_command *c)
 {
     c->argv = str_list_free(c->argv);
     c->env = str_list_free(c->env);
+    c->container = container_spec_free(c->container);
     free(TAKE_PTR(c->base_path));
     free(TAKE_PTR(c->model));
     if (c->headers) {

@@ -92,3 +92,5 @@ void engine_command_finish(struct engine_command *c);
 extern const struct engine_driver llamacpp_driver;
 extern const struct engine_driver command_driver;
 extern const struct engine_driver openai_driver;
+extern const struct engine_driver docker_driver;
+extern const struct engine_driver vllm_driver;

@@ -18,6 +18,8 @@ enum { ROTATE_EVERY_MS = 10 * 1000, PROBE_LIMIT_MS = 10 * 1000 };
 
 // clang-format off
 static const struct option_row option_rows[] = {
+    { "engines.docker_socket", OPTION_STRING, "/var/run/docker.sock", 0, 0, NULL, true, false,
+      "The container engine's socket (Docker's, or podman's compatible one), for models that run in containers." },
     { "engines.drain_timeout", OPTION_DURATION, "30s", 0, 86400000, NULL, true, false,
       "How long requests that run may go on after their engine is asked to stop." },
     { "engines.llama_server", OPTION_STRING, "llama-server", 0, 0, NULL, true, false,
@@ -38,6 +40,10 @@ static const struct option_row option_rows[] = {
       "How long an engine may take to end after SIGTERM before it is killed." },
     { "engines.threads", OPTION_INT, "0", 0, 4096, NULL, true, false,
       "CPU threads of an engine, unless its model says otherwise; 0 is half of the cores, since spinning threads of two engines on the same cores slow both down many times." },
+    { "engines.vllm", OPTION_STRING, "vllm", 0, 0, NULL, true, false,
+      "The vLLM program of models that run it as a plain process: a path, or a name that is looked up in PATH." },
+    { "engines.vllm_memory", OPTION_INT, "80", 1, 100, NULL, true, false,
+      "Percent of each device's memory that vLLM takes, unless its model says gpu_memory_utilization; what is above placement.threshold is never placed." },
 };
 
 const struct metric engines_metrics[] = {
@@ -79,7 +85,9 @@ void inst_free(struct inst *inst)
     timer_stop(&inst->deadline);
     timer_stop(&inst->stall);
     inst_close_upstream(inst);
+    inst_need_detach(inst);
     inst->process = process_destroy(inst->process);
+    inst->container = container_destroy(inst->container);
     engine_command_finish(&inst->command);
     free(inst->pub.last_error);
     free(inst->model_name);
@@ -143,8 +151,22 @@ static bool all_serve(const struct engines *e, const struct model *model)
     return count == replicas_of(model);
 }
 
-/* A new definition that changes nothing for the engine (an alias, a time) leaves it alone. What
- * does not run is made anew in any case: perhaps it can now. */
+/* Nothing of it runs: what changed is for its next start. */
+static void renew_waiting(struct inst *inst, const struct model *model)
+{
+    inst->waited |= inst->stale || inst->pub.model_epoch != model->epoch;
+    if (inst->stale) {
+        inst->stale = false;
+        inst_retry(inst);
+    }
+    if (inst->pub.model_epoch != model->epoch) {
+        inst_take_definition(inst);
+    }
+}
+
+/* A new definition that changes nothing for the engine (an alias, a time) leaves it alone, as it
+ * does one that is moved aside: that will wait with the new one. What failed is made anew in any
+ * case: perhaps it can run now. */
 static bool is_outdated(struct inst *inst, const struct model *model)
 {
     bool runs = inst->pub.state == INSTANCE_STARTING || inst->pub.state == INSTANCE_READY ||
@@ -153,7 +175,7 @@ static bool is_outdated(struct inst *inst, const struct model *model)
     if (inst->stale) {
         return true;
     }
-    if (inst->pub.model_epoch == model->epoch) {
+    if (inst->pub.model_epoch == model->epoch || inst->pub.displaced) {
         return false;
     }
     if (!runs || !inst_matches(inst, model)) {
@@ -161,6 +183,7 @@ static bool is_outdated(struct inst *inst, const struct model *model)
     }
     inst->pub.model_epoch = model->epoch;
     inst_store(inst, inst->has_row && !inst->committing ? ROW_UPDATE : ROW_NONE, NULL);
+    inst_find_need(inst); /* what it may take can be another, though its command is not */
     return false;
 }
 
@@ -170,9 +193,47 @@ static bool may_serve(const struct inst *inst)
     return serves(inst) || (inst->pub.adopted && inst->pub.state == INSTANCE_STARTING);
 }
 
+/* It has got no room for so long that nobody can wait for it. One that was not there before the
+ * update may only be too large now: for such a one somebody else must have shown that the present
+ * definition works. */
+static bool is_left_out(const struct inst *inst, bool works)
+{
+    uint64_t since_ms = world_now_ms(inst->engines->world) - inst->pub.state_since_ms;
+
+    return inst->pub.state == INSTANCE_WAITING && since_ms >= ROOM_PATIENCE_MS &&
+           (inst->waited || works);
+}
+
+static bool works(const struct engines *e, const struct model *model)
+{
+    struct inst *inst;
+
+    list_for_each (inst, &e->instances, node) {
+        if (inst->pub.model_id == model->id && inst->pub.model_epoch == model->epoch &&
+            !inst->stale && serves(inst)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All serve that can: where room is short, the others need not be waited for. */
+static bool all_serve_that_can(const struct engines *e, const struct model *model)
+{
+    bool proven = works(e, model);
+    unsigned count = 0;
+    struct inst *inst;
+
+    list_for_each (inst, &e->instances, node) {
+        count += inst->pub.model_id == model->id && inst->pub.replica < replicas_of(model) &&
+                 (serves(inst) || is_left_out(inst, proven));
+    }
+    return count == replicas_of(model);
+}
+
 static bool may_go(const struct inst *inst, const struct model *model)
 {
-    return replicas_of(model) == 1 || !may_serve(inst) || all_serve(inst->engines, model);
+    return replicas_of(model) == 1 || !may_serve(inst) || all_serve_that_can(inst->engines, model);
 }
 
 static void review(struct inst *inst)
@@ -183,6 +244,8 @@ static void review(struct inst *inst)
         inst_leave(inst, false);
     } else if (inst->renew) {
         return; /* it goes already */
+    } else if (inst->pub.state == INSTANCE_WAITING) {
+        renew_waiting(inst, model);
     } else if (is_outdated(inst, model)) {
         if (may_go(inst, model)) {
             inst_leave(inst, true);
@@ -308,6 +371,7 @@ struct engines *engines_create(const struct engines_options_in *in)
     e->gpu = in->gpu;
     e->data_id = xstrdup(in->data_id);
     e->self_path = xstrdup(in->self_path);
+    e->places_itself = in->places_itself;
     read_boot_id(e->boot_id);
     notify_init(&e->signal);
     list_init(&e->instances);
@@ -318,6 +382,8 @@ struct engines *engines_create(const struct engines_options_in *in)
     e->files = worker_create(
         e->world,
         &(struct worker_options){ .name = "engine-logs", .threads = 1, .max_queued = 256 });
+    e->proc_path = xstrdup(in->proc_path ? in->proc_path : "/proc");
+    e->needs = needs_create(e);
     metrics_declare(e->metrics, engines_metrics, METRIC_MAX_);
     metrics_on_collect(e->metrics, on_collect, e);
     return e;
@@ -331,6 +397,9 @@ struct engines *engines_destroy(struct engines *e)
         return NULL;
     }
     e->files = worker_destroy(e->files);
+    e->needs = needs_destroy(e->needs);
+    free(e->proc_path);
+    e->strays = container_sweep_destroy(e->strays);
     rows_detach(e);
     timer_stop(&e->reconcile);
     timer_stop(&e->rotate);
@@ -346,6 +415,18 @@ struct engines *engines_destroy(struct engines *e)
 void engines_reconfigure(struct engines *e, const struct config *config)
 {
     e->config = config;
+}
+
+void engines_set_probe_interval(struct engines *e, uint64_t interval_ms)
+{
+    struct inst *inst;
+
+    e->probe_interval_ms = interval_ms;
+    list_for_each (inst, &e->instances, node) {
+        if (inst->pub.state == INSTANCE_READY && timer_active(&inst->timer)) {
+            inst_plan_health(inst); /* the next one is not that far away any more */
+        }
+    }
 }
 
 void engines_stop_all(struct engines *e, void (*done)(void *arg), void *arg)
@@ -393,6 +474,7 @@ void engines_validate(struct engines *e, const struct model_config *config, stru
     if (driver) {
         driver->validate(
             &(struct engine_context){ .config = e->config, .model = config, .gpu = e->gpu }, v, v);
+        needs_validate(e, config, v);
     } else {
         complain_framework(config, v);
     }
@@ -446,6 +528,24 @@ void engines_restart(struct engines *e, int64_t model_id)
     }
 }
 
+void engines_place(struct engines *e, const char *uuid, const struct place *place)
+{
+    const struct instance *pub = engines_find(e, uuid);
+
+    if (pub && !e->stopping) {
+        inst_place(inst_of(pub), place);
+    }
+}
+
+void engines_displace(struct engines *e, const char *uuid, uint64_t grace_ms, const char *why)
+{
+    const struct instance *pub = engines_find(e, uuid);
+
+    if (pub) {
+        inst_displace(inst_of(pub), grace_ms, why);
+    }
+}
+
 const struct instance *engines_next(const struct engines *e, size_t *cursor)
 {
     struct inst *inst;
@@ -475,8 +575,9 @@ const struct instance *engines_find(const struct engines *e, const char *uuid)
 static bool is_better(const struct instance *a, const struct instance *b)
 {
     static const int ranks[INSTANCE_STATE_MAX_] = {
-        [INSTANCE_READY] = 5,   [INSTANCE_STARTING] = 4, [INSTANCE_DRAINING] = 3,
-        [INSTANCE_BACKOFF] = 2, [INSTANCE_STOPPING] = 1, [INSTANCE_FAILED] = 0,
+        [INSTANCE_READY] = 6,   [INSTANCE_STARTING] = 5, [INSTANCE_DRAINING] = 4,
+        [INSTANCE_WAITING] = 3, [INSTANCE_BACKOFF] = 2,  [INSTANCE_STOPPING] = 1,
+        [INSTANCE_FAILED] = 0,
     };
 
     return ranks[a->state] != ranks[b->state] ? ranks[a->state] > ranks[b->state]

@@ -123,6 +123,7 @@ struct engines_options_in {
     const char *data_id;   /* of the data directory */
     const char *self_path; /* our own executable, for exec-engine */
     bool places_itself;    /* nobody calls engines_place: instances do not wait */
+    const char *proc_path; /* of processes and the kernel; NULL: /proc */
 };
 
 /* Hears models_signal by itself: what is wanted is started, what is not any more is stopped, what
@@ -133,6 +134,9 @@ struct engines *engines_create(const struct engines_options_in *in);
 int engines_recover(struct engines *e, struct error *reterr) _must_check_;
 /* New option values (reload). */
 void engines_reconfigure(struct engines *e, const struct config *config);
+/* Ready engines whose health is probed at all are probed at least so often from now on, whatever
+ * their models say; 0: as they say. */
+void engines_set_probe_interval(struct engines *e, uint64_t interval_ms);
 /* SIGTERM of berth: stop every engine (drained); done(arg) when no marked process is left. */
 void engines_stop_all(struct engines *e, void (*done)(void *arg), void *arg);
 /* Lets go of everything, leaving the processes as they are. */
@@ -171,7 +175,7 @@ void engines_place(struct engines *e, const char *uuid, const struct place *plac
 void engines_displace(struct engines *e, const char *uuid, uint64_t grace_ms, const char *why);
 /* What a definition needs, with what was measured of it before: done comes once, in a later turn.
  * -EINVAL and the like with the reason when its file cannot be read (need then is what is
- * declared). config is borrowed for the call. */
+ * declared); -ECANCELED from engines_destroy. config is borrowed for the call. */
 typedef void (*engines_need_fn)(void *arg, int result, const struct memory_need *need,
                                 const struct error *e);
 void engines_estimate(struct engines *e, const struct model_config *config, engines_need_fn done,
@@ -218,7 +222,7 @@ char *engines_log_tail(struct engines *e, const char *uuid, size_t max_bytes);
 void engines_on_model(void *engines, const void *model_change);
 
 /*
- * Emits const struct instance_change * for every new instance (from and to are equal) and at
+ * Emits const struct instance_change * for every new instance (made; from and to are equal) and at
  * every state change, from within the turn in which it happens; and, from and to the same state,
  * when a ready engine tells another number of slots than before, when its need became known or
  * another, and when its memory was measured. What a change promises is committed
@@ -230,6 +234,7 @@ void engines_on_model(void *engines, const void *model_change);
 struct instance_change {
     const struct instance *instance;
     enum instance_state from, to;
+    bool made; /* the first word about this instance */
     bool gone; /* the last word about this instance: it is forgotten after the call */
 };
 struct notify *engines_signal(struct engines *e);

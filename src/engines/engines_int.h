@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/worker.h"
 #include "base/world.h"
+#include "engines/container.h"
 #include "engines/engine_driver.h"
 #include "engines/engines.h"
 
@@ -28,6 +29,7 @@ enum {
     SPEC_HASH_SIZE = 17,
     BOOT_ID_SIZE = 40,
     LAST_WORDS_TAIL = 16 * 1024, /* how much of a log is read for them */
+    ROOM_PATIENCE_MS = 60 * 1000, /* so long the replicas' update waits for one to get room */
 };
 
 #define ENGINE_MARKER "BERTH_INSTANCE"
@@ -48,7 +50,12 @@ struct engines {
     struct timer reconcile; /* 0 ms: bring instances and models together */
     struct timer rotate;
     struct worker *files; /* rotates logs */
+    struct needs *needs;  /* need.c */
+    struct container_sweep *strays;
     bool stopping;        /* going down: nothing is started */
+    bool places_itself;
+    uint64_t probe_interval_ms; /* engines_set_probe_interval; 0: none is set */
+    char *proc_path;
     void (*stopped)(void *arg);
     void *stopped_arg;
 };
@@ -66,6 +73,7 @@ enum failure {
     FAILURE_START_TIMEOUT,
     FAILURE_HUNG,
     FAILURE_UNREACHABLE, /* a remote endpoint does not answer as it should */
+    FAILURE_MEMORY,      /* it said so when it ended, or the kernel's OOM killer struck */
     FAILURE_MAX_,
 };
 
@@ -74,11 +82,13 @@ enum failure {
  *   STARTING  the next readiness probe      READY    the next health probe
  *   DRAINING  end of the drain              STOPPING end of the grace, then the next look for
  *                                                    processes that are left
- *   BACKOFF   the next start                FAILED   the start that a person asked for
+ *   WAITING   an update waits for it no longer
+ *   BACKOFF   the next wait for a place     FAILED   the start that a person asked for
  */
 struct inst {
     struct instance pub; /* first: what others see */
     struct list node;
+    bool told; /* others know of it */
     struct engines *engines;
     const struct engine_driver *driver; /* NULL for a leftover of an unknown model */
     char *model_name;                   /* public id, also after the model is gone */
@@ -89,11 +99,17 @@ struct inst {
     char stored_hash[SPEC_HASH_SIZE]; /* as the row has it for certain; "" before */
     struct engine_command command;    /* of this start */
     struct process *process;
+    struct container *container; /* instead of a process; NULL while there is none */
+    bool container_ended;        /* its end was told; what is left of it is being removed */
     struct http_upstream *upstream;
     uint16_t port;               /* chosen for a driver with needs_port; 0 before */
     struct probe *probe;         /* under way */
     struct http_fetch *fetch;    /* the question about itself under way */
     struct http_fetch *question; /* the one about its progress */
+    struct need_query *need_query; /* about its need, under way; need.c */
+    bool need_again;               /* and once more when it has ended */
+    char need_key[SPEC_HASH_SIZE]; /* of all in its definition that decides its memory; "" unknown */
+    struct process_id measured;    /* the process that pub.taken is of */
     struct timer timer;
     struct timer deadline;  /* STARTING: engines.start_timeout */
     bool committing;        /* STARTING: the intent row is with the store */
@@ -101,6 +117,7 @@ struct inst {
     bool leaving;           /* ends for good; a wanted model gets another one */
     bool stale;             /* a person asked for a fresh one */
     bool renew;             /* leaving, and does not come back: a fresh one takes its place */
+    bool waited;            /* WAITING since before its definition changed, or it was asked anew */
     bool drained;           /* DRAINING: nothing is in flight any more */
     bool was_ready;         /* in this start */
     unsigned work, streams; /* requests that it has now; those whose bytes come one by one */
@@ -113,6 +130,7 @@ struct inst {
     unsigned attempts;     /* failed ones in a row */
     unsigned probes;       /* readiness: tries so far; health: failures in a row */
     unsigned looks;        /* for processes that are left */
+    uint64_t oom_kills;    /* the kernel's count at the start, then at the last health probe */
     uint64_t spawned_ms;   /* world_now_ms of this start's process */
     uint64_t progress_ms;  /* world_now_ms of the last byte that the gateway saw */
     int64_t log_start;     /* where this start's part of the log begins */
@@ -134,14 +152,19 @@ extern const struct metric engines_metrics[];
 enum { METRIC_INSTANCES, METRIC_STARTS, METRIC_FAILURES, METRIC_LOAD_SECONDS, METRIC_MAX_ };
 
 /* --- instance.c */
-void inst_begin(struct inst *inst); /* a new one: tells of it and starts it */
+void inst_begin(struct inst *inst); /* a new one: tells of it, and it waits for its place */
+/* WAITING: the model has a new definition. */
+void inst_take_definition(struct inst *inst);
+void inst_place(struct inst *inst, const struct place *place);
+void inst_displace(struct inst *inst, uint64_t grace_ms, const char *why);
 void inst_begin_adopted(
     struct inst *inst); /* its process runs and is watched: waits until it answers */
 void inst_begin_leftover(struct inst *inst); /* marked processes that must go, then the row */
 /* Ends it for good, drained where there is something to drain. renew: even if the model is wanted
  * again meanwhile. */
 void inst_leave(struct inst *inst, bool renew);
-/* It drains, and its model is wanted again just as it is: takes requests again. */
+/* It drains, and its model is wanted again just as it is: takes requests again, or, when it was
+ * moved aside, will wait for a place instead of being gone. */
 bool inst_stay(struct inst *inst);
 void inst_drained(struct inst *inst);
 void inst_retry(struct inst *inst);
@@ -158,9 +181,19 @@ void inst_process_ended(struct inst *inst, const struct process_exit *how);
 /* --- instance_process.c */
 int inst_spawn(struct inst *inst, struct error *reterr) _must_check_;
 int inst_adopt(struct inst *inst, struct process_id id, struct error *reterr) _must_check_;
+/* Its container, which an earlier berth made: to be watched again, or to be removed. */
+void inst_adopt_container(struct inst *inst);
+void inst_clear_container(struct inst *inst);
+/* A process or container of it is watched. */
+bool inst_has_process(const struct inst *inst);
+/* SIGTERM to its leader. -ESRCH when it has ended. */
+int inst_terminate(struct inst *inst);
+/* Removes containers that carry our mark and no instance's, soon. */
+void containers_sweep(struct engines *e);
 void inst_open_upstream(struct inst *inst);
 void inst_close_upstream(struct inst *inst);
-/* Sends signum to every process that carries this instance's mark; how many there were. */
+/* Sends signum to every process that carries this instance's mark, and removes its container; how
+ * many there were. */
 unsigned inst_signal_marked(struct inst *inst, int signum);
 /* What of an instance goes into its command. */
 struct inst_place {
@@ -203,6 +236,19 @@ struct probe *probe_start(struct inst *inst, uint64_t limit_ms, http_fetch_fn do
 void inst_measure(struct inst *inst);
 
 /* --- need.c */
+struct needs *needs_create(struct engines *e);
+/* Reads what was measured by earlier berths: before the loop runs. */
+int needs_load(struct needs *n, struct error *reterr) _must_check_;
+/* Never waits for files that hang. Accepts NULL, returns NULL. */
+struct needs *needs_destroy(struct needs *n);
+/* Something on the room's worker for files: -EAGAIN when too much stands. */
+int needs_submit(struct needs *n, struct job *job) _must_check_;
+/* What an instance of the definition that it has now took on so many devices (the fullest of them)
+ * and of the host beside them; kept, if it is more than was known, and its need found out anew. */
+void needs_record(struct inst *inst, unsigned devices, uint64_t device_bytes, uint64_t host_bytes);
+/* Is the definition's memory neither declared nor can it be estimated? Then that is an error. */
+void needs_validate(struct engines *e, const struct model_config *model, struct validation *v);
+
 /* Finds out pub.need anew: at its making, at a new definition, after a measurement. Tells (from and
  * to the same state) when it is known or another. */
 void inst_find_need(struct inst *inst);
@@ -211,6 +257,10 @@ void inst_need_detach(struct inst *inst); /* before it is freed */
 /* --- instance.c */
 /* Says that something about it is new, in the state that it is in. */
 void inst_tell_news(struct inst *inst);
+
+/* --- oom.c */
+/* How often the kernel has killed a process for want of memory since it booted; 0: not known. */
+uint64_t oom_kills(const struct inst *inst);
 
 /* --- instance_progress.c */
 void inst_note_work(struct inst *inst, int change, bool streams);
@@ -231,6 +281,9 @@ struct row {
     char boot_id[BOOT_ID_SIZE];
     int64_t restarts;
     int64_t replica;
+    struct place place;
+    bool stopping;                       /* it was told to end */
+    char container[CONTAINER_NAME_SIZE]; /* "": it is none, or none is left */
 };
 
 enum row_change { ROW_NONE, ROW_INTENT, ROW_UPDATE, ROW_DELETE };

@@ -44,6 +44,46 @@ static const char *const migrations[] = {
 
 const struct store_schema engines_schema = { "engines", migrations, ARRAY_SIZE(migrations) };
 
+/* ---- places: {"devices":[[index,bytes],…],"host":bytes} */
+
+/* Owned by the caller; "" for none. */
+static char *place_text(const struct place *place)
+{
+    json_t *devices = json_array(), *json;
+    char *text;
+
+    for (unsigned i = 0; i < place->count; i++) {
+        json_array_append_new(devices, json_pack("[i, I]", place->shares[i].device,
+                                                 (json_int_t)place->shares[i].bytes));
+    }
+    json = json_pack("{s:o, s:I}", "devices", devices, "host", (json_int_t)place->host_bytes);
+    text = place->count ? json_dumps(json, JSON_COMPACT) : xstrdup("");
+    json_decref(json);
+    return text;
+}
+
+/* What cannot be read is no place. */
+static void read_place(const char *text, struct place *ret)
+{
+    json_t *json = text && *text ? json_loads(text, 0, NULL) : NULL;
+    json_t *devices = json_object_get(json, "devices"), *share;
+    struct place place = { .host_bytes =
+                               (uint64_t)json_integer_value(json_object_get(json, "host")) };
+    size_t i;
+
+    json_array_foreach(devices, i, share)
+    {
+        if (place.count < PLACE_DEVICES_MAX) {
+            place.shares[place.count++] = (struct place_share){
+                (int)json_integer_value(json_array_get(share, 0)),
+                (uint64_t)json_integer_value(json_array_get(share, 1)),
+            };
+        }
+    }
+    *ret = place.count ? place : (struct place){ 0 };
+    json_decref(json);
+}
+
 struct row_op {
     struct store_op op;
     struct list node;
@@ -56,32 +96,36 @@ struct row_op {
 
 static int write_intent(struct sql *db, const struct row_op *o, struct error *reterr)
 {
+    _cleanup_(freep) char *place = place_text(&o->row.place);
     const struct row *w = &o->row;
 
     return sql_run(
         db, reterr,
         "INSERT INTO instances (uuid, node, epoch, model_id, model_name, model_epoch, state,"
-        " socket, spec_hash, pid, start_time, boot_id, restarts, created_ms, replica)"
-        " VALUES (?,?,?,?,?,?,?,?,?,0,0,?,?,?,?)"
+        " socket, spec_hash, pid, start_time, boot_id, restarts, created_ms, replica, place,"
+        " container)"
+        " VALUES (?,?,?,?,?,?,?,?,?,0,0,?,?,?,?,?,?)"
         " ON CONFLICT(uuid) DO UPDATE SET state = excluded.state,"
         " model_epoch = excluded.model_epoch,"
         " socket = excluded.socket, spec_hash = excluded.spec_hash, pid = 0,"
-        " start_time = 0, boot_id = excluded.boot_id, restarts = excluded.restarts"
+        " start_time = 0, boot_id = excluded.boot_id, restarts = excluded.restarts,"
+        " place = excluded.place, container = excluded.container"
         " WHERE epoch = excluded.epoch",
-        "ttiitittttiii", w->uuid, o->data_id, w->epoch, w->model_id, w->model_name, w->model_epoch,
-        instance_state_name(w->state), w->socket, w->spec_hash, w->boot_id, w->restarts,
-        w->created_ms, w->replica);
+        "ttiitittttiiitt", w->uuid, o->data_id, w->epoch, w->model_id, w->model_name,
+        w->model_epoch, instance_state_name(w->state), w->socket, w->spec_hash, w->boot_id,
+        w->restarts, w->created_ms, w->replica, place, w->container);
 }
 
 static int write_update(struct sql *db, const struct row_op *o, struct error *reterr)
 {
+    _cleanup_(freep) char *place = place_text(&o->row.place);
     const struct row *w = &o->row;
 
     return sql_run(db, reterr,
                    "UPDATE instances SET state = ?, pid = ?, start_time = ?, restarts = ?,"
-                   " model_epoch = ? WHERE uuid = ? AND epoch = ?",
-                   "tiiiiti", instance_state_name(w->state), w->pid, (int64_t)w->start_time,
-                   w->restarts, w->model_epoch, w->uuid, w->epoch);
+                   " model_epoch = ?, place = ?, container = ? WHERE uuid = ? AND epoch = ?",
+                   "tiiiittti", instance_state_name(w->state), w->pid, (int64_t)w->start_time,
+                   w->restarts, w->model_epoch, place, w->container, w->uuid, w->epoch);
 }
 
 static int write_row(struct sql *db, const struct row_op *o, struct error *reterr)
@@ -150,6 +194,14 @@ static void on_stored(struct store_op *op)
     free(o);
 }
 
+/* An intent tells of the container that will be; everything else of the one that there is. */
+static void fill_container(struct row *w, enum row_change change, const struct inst *inst)
+{
+    if (change == ROW_INTENT ? inst->command.container != NULL : inst->container != NULL) {
+        container_name(inst->pub.uuid, w->container);
+    }
+}
+
 static void fill_row(struct row *w, const struct inst *inst)
 {
     const struct instance *pub = &inst->pub;
@@ -164,6 +216,7 @@ static void fill_row(struct row *w, const struct inst *inst)
         .start_time = pub->process.start_time,
         .restarts = pub->restarts,
         .replica = pub->replica,
+        .place = pub->place,
     };
     strcpy(w->uuid, pub->uuid);
     snprintf(w->model_name, sizeof(w->model_name), "%s", inst->model_name);
@@ -184,6 +237,7 @@ void inst_store(struct inst *inst, enum row_change change, struct event *event)
     o->event = event;
     snprintf(o->data_id, sizeof(o->data_id), "%s", e->data_id);
     fill_row(&o->row, inst);
+    fill_container(&o->row, change, inst);
     list_append(&e->row_ops, &o->node);
     store_write(e->store, &o->op);
 }
@@ -229,6 +283,9 @@ static void read_row(struct sql_stmt *st, struct row *w)
     copy_text(w->spec_hash, sizeof(w->spec_hash), sql_text(st, 6));
     copy_text(w->boot_id, sizeof(w->boot_id), sql_text(st, 9));
     copy_text(w->model_name, sizeof(w->model_name), sql_text(st, 11));
+    read_place(sql_text(st, 13), &w->place);
+    copy_text(w->container, sizeof(w->container), sql_text(st, 15));
+    w->stopping = str_eq_opt(sql_text(st, 14), instance_state_name(INSTANCE_STOPPING));
 }
 
 static int run_load(struct store_op *op, struct sql *db, struct error *reterr)
@@ -239,7 +296,8 @@ static int run_load(struct store_op *op, struct sql *db, struct error *reterr)
 
     r = sql_query(db, &st, reterr,
                   "SELECT uuid, model_id, model_epoch, epoch, created_ms, socket, spec_hash, pid,"
-                  " start_time, boot_id, restarts, model_name, replica FROM instances"
+                  " start_time, boot_id, restarts, model_name, replica, place, state, container"
+                  " FROM instances"
                   " WHERE node = ?"
                   " ORDER BY created_ms, uuid",
                   "t", o->data_id);

@@ -19,18 +19,18 @@ enum { FIRST_LOOK_MS = 10, LONGEST_LOOK_MS = 1000, STORE_WAIT_MS = 5000 };
 
 #define BIT(state) (1u << (state))
 
-/* From each state, those that may follow. Leaving the list ends DRAINING (it died), STOPPING,
- * BACKOFF, FAILED and nothing else. */
+/* From each state, those that may follow. Leaving the list ends WAITING, DRAINING (it died),
+ * STOPPING, BACKOFF, FAILED and nothing else. */
 static const unsigned followers[INSTANCE_STATE_MAX_] = {
-    [INSTANCE_WAITING] = BIT(INSTANCE_STARTING),
+    [INSTANCE_WAITING] = BIT(INSTANCE_STARTING) | BIT(INSTANCE_FAILED),
     [INSTANCE_STARTING] =
         BIT(INSTANCE_READY) | BIT(INSTANCE_STOPPING) | BIT(INSTANCE_BACKOFF) | BIT(INSTANCE_FAILED),
     [INSTANCE_READY] = BIT(INSTANCE_DRAINING) | BIT(INSTANCE_STOPPING) | BIT(INSTANCE_BACKOFF) |
                        BIT(INSTANCE_FAILED),
-    [INSTANCE_DRAINING] = BIT(INSTANCE_READY) | BIT(INSTANCE_STOPPING),
-    [INSTANCE_STOPPING] = BIT(INSTANCE_BACKOFF) | BIT(INSTANCE_FAILED),
-    [INSTANCE_BACKOFF] = BIT(INSTANCE_STARTING),
-    [INSTANCE_FAILED] = BIT(INSTANCE_STARTING),
+    [INSTANCE_DRAINING] = BIT(INSTANCE_READY) | BIT(INSTANCE_STOPPING) | BIT(INSTANCE_WAITING),
+    [INSTANCE_STOPPING] = BIT(INSTANCE_BACKOFF) | BIT(INSTANCE_FAILED) | BIT(INSTANCE_WAITING),
+    [INSTANCE_BACKOFF] = BIT(INSTANCE_WAITING),
+    [INSTANCE_FAILED] = BIT(INSTANCE_WAITING),
 };
 
 static const char *const state_names[INSTANCE_STATE_MAX_] = {
@@ -52,6 +52,7 @@ static const char *const failure_names[FAILURE_MAX_] = {
     [FAILURE_HUNG] = "hung",
     [FAILURE_START_TIMEOUT] = "start_timeout",
     [FAILURE_UNREACHABLE] = "unreachable",
+    [FAILURE_MEMORY] = "out_of_memory",
 };
 
 const char *instance_state_name(enum instance_state s)
@@ -81,12 +82,15 @@ static struct event *state_event(const struct inst *inst, const char *from, cons
     return event_create(inst->engines->world, EVENT_INSTANCE_STATE, inst->model_name, data);
 }
 
-static void tell(const struct inst *inst, enum instance_state from, bool gone)
+static void tell(struct inst *inst, enum instance_state from, bool gone)
 {
-    const struct instance_change change = {
-        .instance = &inst->pub, .from = from, .to = inst->pub.state, .gone = gone
-    };
+    const struct instance_change change = { .instance = &inst->pub,
+                                            .from = from,
+                                            .to = inst->pub.state,
+                                            .made = !inst->told,
+                                            .gone = gone };
 
+    inst->told = true;
     notify_emit(&inst->engines->signal, &change);
 }
 
@@ -140,6 +144,8 @@ static void take_definition(struct inst *inst)
         inst->pub.model_epoch = model->epoch;
         inst->driver = driver_find(model->config->framework);
         inst_close_upstream(inst);
+        inst->pub.need_known = false; /* nobody shall place it by what it needed before */
+        inst_find_need(inst);
     }
 }
 
@@ -173,6 +179,7 @@ static void reset_start(struct inst *inst)
     inst->pub.retry_at_ms = inst->pub.ready_in_ms = 0;
     inst->pub.last_probe_wall_ms = 0;
     inst->pub.adopted = inst->pub.sleeping = false;
+    inst->oom_kills = oom_kills(inst);
 }
 
 /* A remote endpoint runs already, if it does. Its connections outlive a time in which its probes
@@ -190,6 +197,7 @@ static void start_remote(struct inst *inst)
 static void start(struct inst *inst)
 {
     struct error err = { 0 };
+    int r;
 
     take_definition(inst);
     if (inst_choose_port(inst, &err) < 0) {
@@ -198,8 +206,9 @@ static void start(struct inst *inst)
         return;
     }
     reset_start(inst);
-    if (prepare(inst, &err) < 0) {
-        inst_fail(inst, FAILURE_COMMAND, "%s", err.text);
+    r = prepare(inst, &err);
+    if (r < 0) {
+        inst_fail(inst, r == -ENODEV ? FAILURE_SPAWN : FAILURE_COMMAND, "%s", err.text);
     } else if (inst->pub.remote) {
         start_remote(inst);
     } else if (inst_check_port(inst, &err) < 0) {
@@ -210,13 +219,13 @@ static void start(struct inst *inst)
     }
 }
 
-static void finish_gone(struct inst *inst);
+static void on_none_left(struct inst *inst);
 
 void inst_committed(struct inst *inst, int result, const struct error *error)
 {
     inst->committing = false;
-    if (inst->leaving) {
-        finish_gone(inst);
+    if (inst->pub.state != INSTANCE_STARTING) {
+        on_none_left(inst); /* it was stopped meanwhile */
     } else if (result >= 0) {
         strcpy(inst->stored_hash, inst->spec_hash);
         start_process(inst);
@@ -230,23 +239,98 @@ void inst_committed(struct inst *inst, int result, const struct error *error)
     }
 }
 
-void inst_begin(struct inst *inst)
+/* ---- waiting */
+
+/* From WAITING. */
+static void begin_start(struct inst *inst, const char *why)
 {
-    inst->pub.state = INSTANCE_STARTING;
-    inst->pub.state_since_ms = now(inst);
-    log_info("engines", inst->log_name, "starting");
-    inst_store(inst, ROW_NONE, state_event(inst, "none", "starting", NULL));
-    tell(inst, INSTANCE_STARTING, false);
+    inst->pub.displaced = inst->waited = false;
+    timer_stop(&inst->timer);
+    set_state(inst, INSTANCE_STARTING, why);
     start(inst);
 }
 
-static void start_again(struct inst *inst, const char *why)
+/* In WAITING. A definition that can never run fails now, before anybody makes room for it; what
+ * needs no place does not wait for one. */
+static void look_ahead(struct inst *inst)
 {
-    if (inst->pub.retry_at_ms) {
-        inst->pub.restarts++; /* by itself, not asked to */
+    struct inst_place nowhere = { inst->pub.uuid, inst->pub.replica, MAX_OF(inst->port, 1), NULL };
+    const struct model *model = inst_model(inst);
+    struct engine_command command = { 0 };
+    char hash[SPEC_HASH_SIZE];
+    struct error err = { 0 };
+    int r;
+
+    if (!model) {
+        return; /* it is about to leave */
     }
-    set_state(inst, INSTANCE_STARTING, why);
-    start(inst);
+    r = inst_command(inst->engines, model, &nowhere, &command, hash, &err);
+    if (r == -ENODEV && !inst->engines->places_itself) {
+        return; /* a device that went may come back: to be placed then */
+    }
+    if (r < 0) {
+        inst_fail(inst, FAILURE_COMMAND, "%s", err.text);
+        return;
+    }
+    inst_take_command(inst, &command);
+    if (inst->pub.remote || inst->engines->places_itself) {
+        begin_start(inst, NULL);
+    } else {
+        timer_start(&inst->timer, ROOM_PATIENCE_MS);
+    }
+}
+
+static void note_waiting(struct inst *inst)
+{
+    inst->pub.waiting_since_ms =
+        inst->pub.waiting_since_ms ? inst->pub.waiting_since_ms : MAX_OF(now(inst), 1);
+}
+
+static void wait_for_place(struct inst *inst, const char *why)
+{
+    if (!inst->pub.remote) {
+        inst_close_upstream(inst);
+    }
+    inst->pub.process = (struct process_id){ 0 };
+    inst->pub.place = inst->pub.taken = (struct place){ 0 };
+    inst->pub.retry_at_ms = 0;
+    inst->stale = false;
+    note_waiting(inst);
+    set_state(inst, INSTANCE_WAITING, why);
+    take_definition(inst);
+    look_ahead(inst);
+}
+
+void inst_begin(struct inst *inst)
+{
+    inst->pub.state = INSTANCE_WAITING;
+    inst->pub.state_since_ms = now(inst);
+    note_waiting(inst);
+    log_info("engines", inst->log_name, "waiting");
+    inst_store(inst, ROW_NONE, state_event(inst, "none", "waiting", NULL));
+    tell(inst, INSTANCE_WAITING, false);
+    inst_find_need(inst);
+    look_ahead(inst);
+}
+
+void inst_take_definition(struct inst *inst)
+{
+    assert(inst->pub.state == INSTANCE_WAITING);
+    take_definition(inst);
+    inst_store(inst, inst->has_row ? ROW_UPDATE : ROW_NONE, NULL);
+    look_ahead(inst);
+}
+
+void inst_place(struct inst *inst, const struct place *place)
+{
+    const struct model *model = inst_model(inst);
+
+    if (inst->pub.state != INSTANCE_WAITING || !model || !model->wanted ||
+        inst->pub.model_epoch != model->epoch) {
+        return; /* it is about to leave, has begun already, or is another one by now */
+    }
+    inst->pub.place = *place;
+    begin_start(inst, NULL);
 }
 
 void inst_begin_adopted(struct inst *inst)
@@ -260,6 +344,7 @@ void inst_begin_adopted(struct inst *inst)
         json_pack("{s:s, s:i}", "instance", inst->pub.uuid, "pid", (int)inst->pub.process.pid));
     log_info("engines", inst->log_name, "adopted", kv_int("pid", inst->pub.process.pid));
     tell(inst, INSTANCE_STARTING, false);
+    inst_find_need(inst);
     timer_start(&inst->deadline,
                 config_duration_ms(inst->engines->config, "engines.start_timeout"));
     timer_start(&inst->timer, 0);
@@ -269,6 +354,7 @@ void inst_begin_adopted(struct inst *inst)
 static void watch(struct inst *inst)
 {
     if (inst->pub.state == INSTANCE_READY) {
+        inst_measure(inst);
         inst_ask_info(inst);
         inst_plan_health(inst);
         inst_watch_progress(inst);
@@ -283,6 +369,8 @@ void inst_ready(struct inst *inst)
     timer_stop(&inst->deadline);
     inst->was_ready = true;
     inst->probes = 0;
+    inst->pub.waiting_since_ms = 0;
+    inst->pub.out_of_memory = 0;
     if (!inst->pub.adopted) {
         inst->pub.ready_in_ms = MAX_OF(now(inst) - inst->spawned_ms, 1);
     }
@@ -371,6 +459,7 @@ static void give_up(struct inst *inst)
 
     log_error("engines", inst->log_name, "given up", kv_str("reason", why),
               kv_int("failed_attempts", inst->attempts));
+    inst->pub.waiting_since_ms = 0;
     set_state(inst, INSTANCE_FAILED, why);
 }
 
@@ -389,14 +478,20 @@ static void judge(struct inst *inst)
     delay_ms = retry_delay_ms(inst, policy);
     inst->pub.retry_at_ms = MAX_OF(now(inst) + delay_ms, 1);
     timer_start(&inst->timer, delay_ms);
+    note_waiting(inst);
     set_state(inst, INSTANCE_BACKOFF, inst->pub.last_error);
 }
 
 static void on_none_left(struct inst *inst)
 {
     inst->pub.process = (struct process_id){ 0 };
+    if (inst->committing) {
+        return; /* inst_committed goes on */
+    }
     if (inst->leaving) {
         finish_gone(inst);
+    } else if (inst->pub.displaced) {
+        wait_for_place(inst, "moved aside");
     } else {
         judge(inst);
     }
@@ -412,19 +507,22 @@ static void sweep(struct inst *inst)
         on_none_left(inst);
         return;
     }
-    log_warn("engines", inst->log_name, "processes outlived their leader: killed",
-             kv_int("count", left));
+    if (!inst->container) {
+        log_warn("engines", inst->log_name, "processes outlived their leader: killed",
+                 kv_int("count", left));
+    }
     timer_start(&inst->timer,
                 MIN_OF((uint64_t)FIRST_LOOK_MS << MIN_OF(inst->looks, 10u), LONGEST_LOOK_MS));
     inst->looks++;
     if (inst->pub.state != INSTANCE_STOPPING) {
-        set_state(inst, INSTANCE_STOPPING, "processes outlived their leader");
+        set_state(inst, INSTANCE_STOPPING,
+                  inst->container ? "its container is removed" : "processes outlived their leader");
     }
 }
 
 static void kill_all(struct inst *inst)
 {
-    if (inst_signal_marked(inst, SIGKILL) == 0 && !inst->process) {
+    if (inst_signal_marked(inst, SIGKILL) == 0 && !inst_has_process(inst)) {
         on_none_left(inst);
         return;
     }
@@ -444,6 +542,10 @@ static void note_failure(struct inst *inst, enum failure failure, const char *te
     }
     set_error(inst, text);
     count(inst, METRIC_FAILURES, failure_names[failure]);
+    if (failure == FAILURE_MEMORY) {
+        inst->pub.out_of_memory++;
+        inst_find_need(inst); /* it is more than was thought */
+    }
 }
 
 void inst_fail(struct inst *inst, enum failure failure, const char *fmt, ...)
@@ -459,13 +561,20 @@ void inst_fail(struct inst *inst, enum failure failure, const char *fmt, ...)
     timer_stop(&inst->deadline);
     timer_stop(&inst->stall);
     inst_probe_stop(inst);
-    if (!inst->process) {
+    if (!inst_has_process(inst)) {
         judge(inst);
         return;
     }
     set_state(inst, INSTANCE_STOPPING, text);
     inst->looks = 0;
     kill_all(inst);
+}
+
+/* The kernel has killed for want of memory since this start, or the last health probe: it was most
+ * likely this one. */
+static bool was_oom_killed(const struct inst *inst, const struct process_exit *how)
+{
+    return how->known && how->signal == SIGKILL && oom_kills(inst) > inst->oom_kills;
 }
 
 static enum failure describe_end(const struct process_exit *how, char *out, size_t size)
@@ -485,11 +594,12 @@ static enum failure describe_end(const struct process_exit *how, char *out, size
     return how->code == 126 || how->code == 127 ? FAILURE_EXEC : FAILURE_EXIT;
 }
 
-/* "the engine exited with code 1 while loading: error loading model …" */
-static char *describe_crash(const struct inst *inst, const char *end)
+/* Why it ended, in its own words, owned by the caller, or NULL; and do they say that memory was
+ * short? */
+static char *find_last_words(const struct inst *inst, bool *ret_memory)
 {
     _cleanup_(freep) char *tail = NULL;
-    _cleanup_(freep) char *words = NULL;
+    char *words = NULL;
     size_t len = 0;
 
     tail = engine_log_tail(inst->pub.log_path, inst->log_start, LAST_WORDS_TAIL, &len);
@@ -499,17 +609,28 @@ static char *describe_crash(const struct inst *inst, const char *end)
     if (words) {
         make_presentable(words);
     }
-    return xasprintf("the engine %s%s%s%s", end, inst->was_ready ? "" : " while loading",
-                     words ? ": " : "", words ? words : "");
+    *ret_memory = tail && inst->driver->is_out_of_memory &&
+                  inst->driver->is_out_of_memory(words ? words : tail);
+    return words;
 }
 
+/* "the engine exited with code 1 while loading: error loading model …" */
 static void on_crash(struct inst *inst, const struct process_exit *how)
 {
     char end[96];
+    bool memory;
     enum failure failure = describe_end(how, end, sizeof(end));
-    _cleanup_(freep) char *text = describe_crash(inst, end);
+    _cleanup_(freep) char *words = find_last_words(inst, &memory);
+    _cleanup_(freep) char *text =
+        xasprintf("the engine %s%s%s%s", end, inst->was_ready ? "" : " while loading",
+                  words ? ": " : "", words ? words : "");
 
-    note_failure(inst, inst->was_ready && failure == FAILURE_EXEC ? FAILURE_EXIT : failure, text);
+    if (memory || was_oom_killed(inst, how)) {
+        failure = FAILURE_MEMORY;
+    } else if (inst->was_ready && failure == FAILURE_EXEC) {
+        failure = FAILURE_EXIT;
+    }
+    note_failure(inst, failure, text);
     sweep(inst);
 }
 
@@ -537,10 +658,15 @@ static void terminate(struct inst *inst, const char *why)
         finish_gone(inst);
         return;
     }
+    if (inst->was_ready) {
+        inst_measure(inst);
+    }
     set_state(inst, INSTANCE_STOPPING, why);
     inst_close_upstream(inst);
-    timer_start(&inst->timer, config_duration_ms(inst->engines->config, "engines.stop_grace"));
-    if (inst->process && process_signal(inst->process, SIGTERM) < 0) {
+    if (!inst->committing) { /* else inst_committed ends it */
+        timer_start(&inst->timer, config_duration_ms(inst->engines->config, "engines.stop_grace"));
+    }
+    if (inst_terminate(inst) < 0) {
         log_debug("engines", inst->log_name, "it ended before it was asked to");
     }
 }
@@ -550,12 +676,17 @@ static const char *why_leaving(const struct inst *inst)
     return inst->renew ? "is replaced" : "is not wanted any more";
 }
 
-static void drain(struct inst *inst)
+static void drain(struct inst *inst, uint64_t grace_ms, const char *why)
 {
     inst_probe_stop(inst);
     inst->drained = false;
-    timer_start(&inst->timer, config_duration_ms(inst->engines->config, "engines.drain_timeout"));
-    set_state(inst, INSTANCE_DRAINING, why_leaving(inst));
+    timer_start(&inst->timer, grace_ms);
+    set_state(inst, INSTANCE_DRAINING, why);
+}
+
+static uint64_t drain_limit_ms(const struct inst *inst)
+{
+    return config_duration_ms(inst->engines->config, "engines.drain_timeout");
 }
 
 void inst_leave(struct inst *inst, bool renew)
@@ -568,11 +699,12 @@ void inst_leave(struct inst *inst, bool renew)
     timer_stop(&inst->deadline);
     switch (inst->pub.state) {
     case INSTANCE_READY:
-        drain(inst);
+        drain(inst, drain_limit_ms(inst), why_leaving(inst));
         break;
     case INSTANCE_STARTING:
         terminate(inst, why_leaving(inst));
         break; /* without a process: inst_committed ends it */
+    case INSTANCE_WAITING:
     case INSTANCE_BACKOFF:
     case INSTANCE_FAILED:
         finish_gone(inst);
@@ -582,8 +714,46 @@ void inst_leave(struct inst *inst, bool renew)
     }
 }
 
+/* What drains already, for idleness or by a person's wish, has its own end, sooner or later. */
+static void displace_draining(struct inst *inst, uint64_t grace_ms)
+{
+    inst->pub.displaced = true;
+    if (!inst->drained && now(inst) + grace_ms < inst->timer.due_ms) {
+        timer_start(&inst->timer, grace_ms);
+    }
+    tell(inst, INSTANCE_DRAINING, false);
+}
+
+void inst_displace(struct inst *inst, uint64_t grace_ms, const char *why)
+{
+    grace_ms = grace_ms ? grace_ms : drain_limit_ms(inst);
+    if (inst->pub.remote || inst->pub.displaced) {
+        return;
+    }
+    switch (inst->pub.state) {
+    case INSTANCE_READY:
+        inst->pub.displaced = true;
+        drain(inst, grace_ms, why);
+        break;
+    case INSTANCE_STARTING:
+        inst->pub.displaced = true;
+        timer_stop(&inst->deadline);
+        terminate(inst, why);
+        break;
+    case INSTANCE_DRAINING:
+        displace_draining(inst, grace_ms);
+        break;
+    default:
+        break; /* it has nothing, or is ending */
+    }
+}
+
 bool inst_stay(struct inst *inst)
 {
+    if (inst->pub.displaced && !inst->renew) {
+        inst->leaving = false; /* it is moved aside, and comes back */
+        return true;
+    }
     if (inst->renew || inst->pub.state != INSTANCE_DRAINING) {
         return false;
     }
@@ -616,13 +786,20 @@ void inst_begin_leftover(struct inst *inst)
 
 void inst_retry(struct inst *inst)
 {
-    if (inst->pub.state != INSTANCE_BACKOFF && inst->pub.state != INSTANCE_FAILED) {
+    if (inst->pub.state != INSTANCE_BACKOFF && inst->pub.state != INSTANCE_FAILED &&
+        inst->pub.state != INSTANCE_WAITING) {
         return;
     }
     inst->attempts = 0;
     inst->pub.restarts = 0;
     inst->pub.retry_at_ms = 0;
-    timer_start(&inst->timer, 0);
+    inst->pub.out_of_memory = 0;
+    if (inst->pub.state == INSTANCE_WAITING) {
+        inst->pub.displaced = false; /* a person asks for it: it need not come back by itself */
+        tell(inst, INSTANCE_WAITING, false);
+    } else {
+        timer_start(&inst->timer, 0);
+    }
 }
 
 /* ---- time */
@@ -633,7 +810,28 @@ static void on_health_due(struct inst *inst)
         inst->attempts = 0;
         inst->pub.restarts = 0;
     }
+    inst->oom_kills = oom_kills(inst);
+    inst_measure(inst);
     inst_probe_health(inst);
+}
+
+/* BACKOFF or FAILED is over. */
+static void wait_again(struct inst *inst)
+{
+    const char *why = inst->pub.retry_at_ms ? "retry" : "asked to";
+
+    if (inst->pub.retry_at_ms) {
+        inst->pub.restarts++; /* by itself, not asked to */
+    }
+    wait_for_place(inst, why);
+}
+
+static const char *why_drained(const struct inst *inst)
+{
+    if (inst->drained) {
+        return "drained";
+    }
+    return inst->pub.displaced ? "its grace is over" : "engines.drain_timeout is over";
 }
 
 void inst_on_timer(void *arg)
@@ -641,6 +839,9 @@ void inst_on_timer(void *arg)
     struct inst *inst = arg;
 
     switch (inst->pub.state) {
+    case INSTANCE_WAITING:
+        engines_reconcile_soon(inst->engines);
+        break;
     case INSTANCE_STARTING:
         inst_probe_ready(inst);
         break;
@@ -648,16 +849,13 @@ void inst_on_timer(void *arg)
         on_health_due(inst);
         break;
     case INSTANCE_DRAINING:
-        terminate(inst, inst->drained ? "drained" : "engines.drain_timeout is over");
+        terminate(inst, why_drained(inst));
         break;
     case INSTANCE_STOPPING:
         kill_all(inst);
         break;
     default:
-        if (!inst->pub.remote) {
-            inst_close_upstream(inst);
-        }
-        start_again(inst, inst->pub.retry_at_ms ? "retry" : "asked to");
+        wait_again(inst);
         break;
     }
 }

@@ -190,19 +190,28 @@ void inst_ask_info(struct inst *inst)
 
 /* ---- alive? */
 
+/* As its model says, but no longer than engines_set_probe_interval. */
+static uint64_t interval_ms(const struct inst *inst, const struct health_check *hc)
+{
+    const uint64_t own = (uint64_t)MAX_OF(hc->interval_s, 1) * 1000;
+    const uint64_t longest = inst->engines->probe_interval_ms;
+
+    return longest > 0 ? MIN_OF(own, longest) : own;
+}
+
 void inst_plan_health(struct inst *inst)
 {
     const struct health_check *hc = health_check(inst);
 
     if (hc && hc->enabled) {
-        timer_start(&inst->timer, (uint64_t)MAX_OF(hc->interval_s, 1) * 1000);
+        timer_start(&inst->timer, interval_ms(inst, hc));
     }
 }
 
 /* The gateway saw bytes of it since the probe before this one. */
 static bool has_worked(const struct inst *inst, const struct health_check *hc)
 {
-    uint64_t window_ms = (uint64_t)(hc->interval_s + hc->timeout_s) * 1000;
+    uint64_t window_ms = interval_ms(inst, hc) + (uint64_t)hc->timeout_s * 1000;
 
     return inst->progress_ms && world_now_ms(inst->engines->world) - inst->progress_ms < window_ms;
 }

@@ -2,18 +2,25 @@
 /*
  * What an instance runs, and its processes: all that carry its mark. One of them, the leader, is
  * the one that we started (or found) and watch; an engine's workers may outlive it, so "none is
- * left" is always answered by looking at every process.
+ * left" is always answered by looking at every process. A container stands for a leader, and is
+ * left until it is removed; its processes carry the mark as well.
  */
 #include "engines/engines_int.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "engines/words.h"
 
-enum { PORT_TRIES = 16 };
+enum {
+    PORT_TRIES = 16,
+    SILENT_AT_STOP_MS = 10 * 1000, /* a container engine that does not answer is not waited for */
+    SILENT_AT_LEAVE_MS = 60 * 1000,
+};
 
 /* Text of a line-oriented hash: FNV-1a, 64 bit. It tells specs apart that nobody made to collide.
  */
@@ -34,6 +41,11 @@ static void hash_command(const struct engine_command *c, char out[SPEC_HASH_SIZE
     }
     for (char **w = c->env; w && *w; w++) {
         h = hash_text(h, *w);
+    }
+    if (c->container) {
+        _cleanup_(freep) char *text = container_spec_text(c->container, NULL);
+
+        h = hash_text(h, text);
     }
     snprintf(out, SPEC_HASH_SIZE, "%016llx", (unsigned long long)h);
 }
@@ -78,7 +90,7 @@ void inst_take_command(struct inst *inst, struct engine_command *command)
     inst->command = *command;
     *command = (struct engine_command){ 0 };
     pub->address = inst->command.address;
-    pub->remote = !inst->command.argv;
+    pub->remote = !inst->command.argv && !inst->command.container;
     pub->slots = inst->command.slots;
     pub->weight = inst->command.weight ? inst->command.weight : MAX_OF(pub->slots, 1U);
     pub->log_path[0] = '\0';
@@ -105,8 +117,9 @@ static bool commands_equal(const struct engine_command *a, const struct engine_c
 
     address_format(&a->address, where_a);
     address_format(&b->address, where_b);
-    return !a->argv == !b->argv && lists_equal(a->argv, b->argv) && lists_equal(a->env, b->env) &&
-           a->slots == b->slots && a->weight == b->weight && str_eq(where_a, where_b) &&
+    return !a->argv == !b->argv && container_specs_equal(a->container, b->container) &&
+           lists_equal(a->argv, b->argv) && lists_equal(a->env, b->env) && a->slots == b->slots &&
+           a->weight == b->weight && str_eq(where_a, where_b) &&
            str_eq_opt(a->base_path, b->base_path) && str_eq_opt(a->headers, b->headers) &&
            str_eq_opt(a->model, b->model);
 }
@@ -285,23 +298,231 @@ static void on_process_exit(void *owner, const struct process_exit *how)
     inst_process_ended(inst, how);
 }
 
-int inst_spawn(struct inst *inst, struct error *reterr)
+/* ---- containers */
+
+static void on_container_pull(void *owner)
 {
+    struct inst *inst = owner;
+
+    timer_stop(&inst->deadline); /* an image is not part of loading; on_container_running goes on */
+}
+
+struct search {
+    pid_t pid;
+    struct process_id found;
+};
+
+static void on_searched(void *arg, struct process_id id, const char *value)
+{
+    struct search *s = arg;
+
+    if (id.pid == s->pid) {
+        s->found = id;
+    }
+}
+
+static void on_container_running(void *owner, int64_t pid)
+{
+    struct inst *inst = owner;
     struct engines *e = inst->engines;
+    struct search s = { .pid = (pid_t)pid, .found.pid = (pid_t)pid };
+
+    if (process_scan(e->world, ENGINE_MARKER, on_searched, &s) < 0) {
+        log_debug("engines", inst->log_name, "the container's process is not known");
+    }
+    if (inst->pub.state == INSTANCE_STARTING && !timer_active(&inst->deadline)) {
+        timer_start(&inst->deadline, config_duration_ms(e->config, "engines.start_timeout"));
+    }
+    if (inst->pub.process.pid != s.found.pid ||
+        inst->pub.process.start_time != s.found.start_time) {
+        inst->pub.process = s.found;
+        inst_store(inst, ROW_UPDATE, NULL);
+        log_info("engines", inst->log_name, "its container runs", kv_int("pid", pid));
+    }
+}
+
+static void on_not_started(struct inst *inst, const struct container_end *end)
+{
+    enum failure failure = end->verdict == CONTAINER_VAIN      ? FAILURE_COMMAND
+                           : end->verdict == CONTAINER_NO_EXEC ? FAILURE_EXEC
+                                                               : FAILURE_SPAWN;
+
+    if (!container_exists(inst->container)) {
+        inst->container = container_destroy(inst->container);
+    }
+    if (inst->pub.state == INSTANCE_STARTING) {
+        inst_fail(inst, failure, "cannot start the container: %s", end->sentence);
+    } else {
+        inst_process_ended(inst, &end->how);
+    }
+}
+
+static void on_container_end(void *owner, const struct container_end *end)
+{
+    struct inst *inst = owner;
+
+    inst->container_ended = true;
+    if (end->verdict == CONTAINER_MISSING && inst->pub.state == INSTANCE_STARTING) {
+        log_warn("engines", inst->log_name, "cannot be adopted", kv_str("reason", end->sentence));
+        inst_leave(inst, true);
+    } else if (end->verdict == CONTAINER_EXITED || end->verdict == CONTAINER_MISSING) {
+        inst_process_ended(inst, &end->how);
+    } else {
+        on_not_started(inst, end);
+    }
+}
+
+/* Its end was told before it was removed, unless it was removed to end it. */
+static void on_container_gone(void *owner)
+{
+    struct inst *inst = owner;
+    bool told = inst->container_ended;
+
+    inst->container = container_destroy(inst->container);
+    if (told) {
+        timer_start(&inst->timer, 0); /* STOPPING: looks again at what is left */
+    } else {
+        inst_process_ended(inst, &(struct process_exit){ 0 });
+    }
+}
+
+static struct container_in container_of_inst(struct inst *inst)
+{
+    static const struct container_handler handler = { on_container_running, on_container_pull,
+                                                      on_container_end, on_container_gone };
+    struct engines *e = inst->engines;
+
+    inst->container_ended = false;
+    return (struct container_in){
+        .world = e->world,
+        .socket = config_string(e->config, "engines.docker_socket"),
+        .data_id = e->data_id,
+        .uuid = inst->pub.uuid,
+        .log_path = inst->pub.log_path,
+        .log_name = inst->log_name,
+        .oom_score = config_int(e->config, "engines.oom_score"),
+        .handler = &handler,
+        .owner = inst,
+    };
+}
+
+void inst_adopt_container(struct inst *inst)
+{
+    struct container_in in = container_of_inst(inst);
+    struct stat st;
+
+    if (stat(inst->pub.log_path, &st) == 0) {
+        in.log_since_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    }
+    inst->container = container_adopt(&in);
+    inst->pub.adopted = true;
+    inst->pub.started_wall_ms = inst->created_wall_ms;
+    inst->spawned_ms = world_now_ms(inst->engines->world);
+}
+
+void inst_clear_container(struct inst *inst)
+{
+    struct container_in in = container_of_inst(inst);
+
+    inst->container = container_leftover(&in);
+}
+
+static bool is_known_uuid(void *owner, const char *uuid)
+{
+    return engines_find(owner, uuid) != NULL;
+}
+
+void containers_sweep(struct engines *e)
+{
+    container_sweep_destroy(e->strays);
+    e->strays = container_sweep_start(e->world, config_string(e->config, "engines.docker_socket"),
+                                      e->data_id, is_known_uuid, e);
+}
+
+/* One that leaves is not held up by a container engine that is gone: what stands there then is a
+ * stray. */
+static bool is_given_up(const struct inst *inst)
+{
+    uint64_t since_ms = container_silent_since_ms(inst->container);
+    uint64_t silent_ms = since_ms ? world_now_ms(inst->engines->world) - since_ms : 0;
+
+    return (inst->engines->stopping && silent_ms > SILENT_AT_STOP_MS) ||
+           (inst->leaving && silent_ms > SILENT_AT_LEAVE_MS);
+}
+
+/* How many containers are left of it: 0 or 1. */
+static unsigned clear_container(struct inst *inst)
+{
+    if (!inst->container) {
+        return 0;
+    }
+    if (is_given_up(inst)) {
+        log_warn("engines", inst->log_name,
+                 "its container may be left behind: the container engine does not answer");
+        inst->container = container_destroy(inst->container);
+        containers_sweep(inst->engines);
+        return 0;
+    }
+    container_remove(inst->container);
+    return 1;
+}
+
+/* ---- starting and ending */
+
+bool inst_has_process(const struct inst *inst)
+{
+    return inst->process || inst->container;
+}
+
+int inst_terminate(struct inst *inst)
+{
+    if (inst->container) {
+        container_stop(inst->container,
+                       config_duration_ms(inst->engines->config, "engines.stop_grace"));
+        return 0;
+    }
+    return inst->process ? process_signal(inst->process, SIGTERM) : 0;
+}
+
+static int spawn_process(struct inst *inst, struct error *reterr)
+{
     _cleanup_(str_list_freep) char **argv = make_argv(inst);
     _cleanup_(str_list_freep) char **env = make_environment(inst);
     struct spawn_spec spec = { (const char *const *)argv, (const char *const *)env };
     int r;
 
+    r = process_spawn(inst->engines->world, &spec, on_process_exit, inst, &inst->process, reterr);
+    if (r >= 0) {
+        inst->pub.process = process_id(inst->process);
+    }
+    return r;
+}
+
+static void start_container(struct inst *inst)
+{
+    struct container_in in = container_of_inst(inst);
+
+    inst->pub.process = (struct process_id){ 0 }; /* not known yet */
+    inst->container = container_start(&in, inst->command.container, inst->command.env);
+}
+
+int inst_spawn(struct inst *inst, struct error *reterr)
+{
+    struct engines *e = inst->engines;
+    int r = 0;
+
     inst->log_start = engine_log_size(inst->pub.log_path);
     if (inst->pub.address.is_unix) {
         unlink(inst->pub.address.path); /* a dead engine's */
     }
-    r = process_spawn(e->world, &spec, on_process_exit, inst, &inst->process, reterr);
+    if (inst->command.container) {
+        start_container(inst);
+    } else {
+        r = spawn_process(inst, reterr);
+    }
     if (r < 0) {
         return r;
     }
-    inst->pub.process = process_id(inst->process);
     inst->pub.started_wall_ms = world_wall_ms(e->world);
     inst->spawned_ms = world_now_ms(e->world);
     return 0;
@@ -365,5 +586,5 @@ unsigned inst_signal_marked(struct inst *inst, int signum)
     if (process_scan(inst->engines->world, ENGINE_MARKER, on_marked, &look) < 0) {
         return 1; /* not known: it may not be called gone */
     }
-    return look.found;
+    return look.found + clear_container(inst);
 }

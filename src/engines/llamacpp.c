@@ -22,13 +22,16 @@
 #include <sched.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "engines/devices.h"
 #include "engines/last_words.h"
+#include "engines/llamacpp_need.h"
+#include "engines/need.h"
 #include "engines/parameters.h"
 #include "engines/words.h"
 
-enum { DEFAULT_CTX_SIZE = 2048, CTX_SIZE_WORTH_A_WARNING = 32768, HTTP_THREADS_ABOVE_SLOTS = 8 };
+enum { CTX_SIZE_WORTH_A_WARNING = 32768, HTTP_THREADS_ABOVE_SLOTS = 8 };
 
 // clang-format off
 static const struct parameter rows[] = {
@@ -39,6 +42,7 @@ static const struct parameter rows[] = {
     { "no_mmap",        PARAMETER_BOOL,   NULL,               0, 0 },
     { "flash_attn",     PARAMETER_OWN,    NULL,               0, 0 },
     { "kv_unified",     PARAMETER_BOOL,   NULL,               0, 0 },
+    { "cache_ram",      PARAMETER_INT,    NULL,               0, INT32_MAX },
     { "threads_batch",  PARAMETER_INT,    "--threads-batch",  1, 4096 },
     { "batch_size",     PARAMETER_INT,    "--batch-size",     1, INT32_MAX },
     { "ubatch_size",    PARAMETER_INT,    "--ubatch-size",    1, INT32_MAX },
@@ -186,7 +190,7 @@ static int add_address(const struct engine_context *c, struct words *argv, struc
 
 static void add_context(const struct model_config *model, unsigned slots, struct words *argv)
 {
-    int64_t ctx_size = parameter_int(model, "ctx_size", DEFAULT_CTX_SIZE);
+    int64_t ctx_size = parameter_int(model, "ctx_size", LLAMACPP_CTX_SIZE);
     bool shared = parameter_bool(model, "kv_unified", false);
 
     words_add(argv, "--ctx-size");
@@ -196,6 +200,23 @@ static void add_context(const struct model_config *model, unsigned slots, struct
     if (shared) {
         words_add(argv, "--kv-unified");
     }
+}
+
+/* Without a split llama.cpp looks at what is free just then, which is not what was planned. */
+static void add_tensor_split(const struct model_config *model, const struct gpus *gpus,
+                             struct words *argv)
+{
+    unsigned count = devices_count(model, gpus);
+    struct buf parts = BUF_INIT(64 * 1024);
+
+    if (count > 1 && !parameter_get(model, "tensor_split") && !parameter_get(model, "split_mode")) {
+        for (unsigned i = 0; i < count; i++) {
+            buf_puts(&parts, i ? ",1" : "1");
+        }
+        words_add(argv, "--tensor-split");
+        words_add(argv, buf_data(&parts));
+    }
+    buf_finish(&parts);
 }
 
 static int add_all(const struct engine_context *c, const struct gpus *gpus, struct words *argv,
@@ -221,6 +242,7 @@ static int add_all(const struct engine_context *c, const struct gpus *gpus, stru
         words_add(argv, "--n-gpu-layers");
         words_add(argv, "0");
     }
+    add_tensor_split(c->model, gpus, argv);
     parameters_add_flags(c->model, PARAMETER_TABLE(rows), argv);
     return parameters_add_additional(c->model, argv, reterr);
 }
@@ -247,6 +269,7 @@ static char **make_env(const struct model_config *model, const struct gpus *gpus
 {
     const char *flash = flash_attn_word(parameter_get(model, "flash_attn"));
     struct words env = { 0 };
+    char cache_ram[64];
 
     parameters_add_env(model, gpus, &env);
     add_load_mode(model, &env);
@@ -255,6 +278,12 @@ static char **make_env(const struct model_config *model, const struct gpus *gpus
 
         env_add(&env, entry);
     }
+    /* What is planned is what is run: no shrinking to what is free, no cache of prompts beside it
+     * (8 GiB by default) that nobody reckons with. */
+    env_add(&env, "LLAMA_ARG_FIT=off");
+    snprintf(cache_ram, sizeof(cache_ram), "LLAMA_ARG_CACHE_RAM=%lld",
+             (long long)parameter_int(model, "cache_ram", 0));
+    env_add(&env, cache_ram);
     env_add(&env, "LLAMA_ARG_ENDPOINT_SLOTS=1");
     env_add(&env, "LLAMA_ARG_NO_WEBUI=1"); /* its page is not for our users; under three names */
     env_add(&env, "LLAMA_ARG_WEBUI=0");
@@ -265,7 +294,7 @@ static char **make_env(const struct model_config *model, const struct gpus *gpus
 static int command(const struct engine_context *c, struct engine_command *ret, struct error *reterr)
 {
     _cleanup_(freep) char *binary = NULL;
-    struct gpus gpus = gpus_of(c->gpu);
+    struct gpus gpus = gpus_for(c);
     struct words argv = { 0 };
     struct address address;
     int r;
@@ -413,5 +442,7 @@ const struct engine_driver llamacpp_driver = {
     .read_info = read_info,
     .progress_path = "/slots",
     .read_progress = read_progress,
+    .need = llamacpp_need,
+    .is_out_of_memory = need_is_out_of_memory,
     .last_words = last_words,
 };

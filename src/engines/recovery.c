@@ -2,9 +2,11 @@
 /*
  * When berth starts: the rows that it stored and the processes that carry its mark are brought
  * together. A process is kept when its row exists, its leader lives, its model is wanted, no other
- * is that replica, and the command line would be the same today. Everything else that is marked is
- * killed, and its replica is started anew only when all of it is gone. (Replicas beyond those that
- * are wanted now leave afterwards, by the usual rule.)
+ * is that replica, it was not told to end, and the command line would be the same today, in the
+ * place that the row tells. Everything else that is marked is killed, and its replica is made anew
+ * (and waits for its place) only when all of it is gone. (Replicas beyond those that are wanted now
+ * leave afterwards, by the usual rule.) What waited for its place has no process, and is simply
+ * made anew.
  */
 #include "engines/engines_int.h"
 
@@ -104,14 +106,14 @@ static uint16_t port_of(const struct row *row)
 static const char *find_command_objection(struct engines *e, const struct model *model,
                                           const struct row *row, struct engine_command *command)
 {
-    struct inst_place place = { row->uuid, (unsigned)row->replica, port_of(row), NULL };
+    struct inst_place place = { row->uuid, (unsigned)row->replica, port_of(row), &row->place };
     struct error err = { 0 };
     char hash[SPEC_HASH_SIZE];
 
     if (inst_command(e, model, &place, command, hash, &err) < 0) {
         return "its command line cannot be made any more";
     }
-    if (!command->argv || !str_eq(hash, row->spec_hash)) {
+    if ((!command->argv && !command->container) || !str_eq(hash, row->spec_hash)) {
         engine_command_finish(command);
         return "its command line would be another one";
     }
@@ -128,8 +130,11 @@ static const char *find_objection(const struct recovery *rec, const struct row *
     if (!model || !model->wanted) {
         return "its model is not wanted";
     }
-    if (!find_leader(rec, row)) {
+    if (!*row->container && !find_leader(rec, row)) {
         return "its leader is gone";
+    }
+    if (row->stopping) {
+        return "it was told to end";
     }
     for (const struct row *w = rec->rows; w < row; w++) {
         if (w->model_id == row->model_id && w->replica == row->replica &&
@@ -150,6 +155,7 @@ static struct inst *inst_from_row(struct recovery *rec, const struct row *row)
     inst->driver = model ? driver_find(model->config->framework) : NULL;
     inst->pub.model_epoch = row->model_epoch;
     inst->pub.replica = (unsigned)row->replica;
+    inst->pub.place = row->place;
     inst->port = port_of(row);
     inst->pub.restarts = (unsigned)row->restarts;
     inst->created_wall_ms = row->created_ms;
@@ -187,6 +193,31 @@ static void clear_away(struct recovery *rec, struct inst *inst, const struct mar
     inst_begin_leftover(inst);
 }
 
+/* Whether its container runs is the container engine's to say, later. */
+static void settle_container(struct recovery *rec, size_t i, struct inst **ret_adopted)
+{
+    struct row *row = &rec->rows[i];
+    struct engine_command command = { 0 };
+    const char *objection = find_objection(rec, row, &command);
+    struct inst *inst = inst_from_row(rec, row);
+
+    rec->keep[i] = true;
+    if (str_eq(row->boot_id, rec->engines->boot_id)) {
+        inst->pub.process = (struct process_id){ (pid_t)row->pid, row->start_time };
+    }
+    if (!objection) {
+        inst_take_command(inst, &command);
+        inst->pub.model_epoch = inst_model(inst)->epoch;
+        inst_adopt_container(inst);
+        *ret_adopted = inst;
+        return;
+    }
+    log_warn("engines", inst->log_name, "its container is removed", kv_str("reason", objection));
+    inst->has_row = true;
+    inst_clear_container(inst);
+    inst_begin_leftover(inst);
+}
+
 static void settle_row(struct recovery *rec, size_t i, struct inst **ret_adopted)
 {
     struct row *row = &rec->rows[i];
@@ -194,6 +225,10 @@ static void settle_row(struct recovery *rec, size_t i, struct inst **ret_adopted
     struct engine_command command = { 0 };
     const char *objection;
 
+    if (*row->container) {
+        settle_container(rec, i, ret_adopted);
+        return;
+    }
     if (!m) {
         return;
     }
@@ -267,12 +302,14 @@ int engines_recover(struct engines *e, struct error *reterr)
     int r;
 
     r = rows_load(e, &rec.rows, &rec.row_count, reterr);
+    r = r < 0 ? r : needs_load(e->needs, reterr);
     if (r >= 0) {
         r = find_marked(&rec, reterr);
     }
     if (r >= 0) {
         rec.keep = xcalloc(rec.row_count + 1, sizeof(*rec.keep));
         settle(&rec);
+        containers_sweep(e);
         engines_reconcile_soon(e);
     }
     free(rec.keep);

@@ -78,6 +78,18 @@ static const struct kind_row {
     [EVENT_DEVICE_VANISHED] = { "device_vanished", "a device is not there any more" },
     [EVENT_DEVICE_UNRESPONSIVE] = { "device_unresponsive", "what looks at a device hangs" },
     [EVENT_DEVICE_RESPONSIVE] = { "device_responsive", "a device answers again" },
+    [EVENT_MODEL_PLACED] = { "model_placed", "an instance was given its place" },
+    [EVENT_MODEL_RECOVERED] = { "model_recovered",
+                                "an instance that was moved aside was given a place again" },
+    [EVENT_MODEL_PREEMPTED] = { "model_preempted",
+                                "an instance was moved aside for a model of higher priority" },
+    [EVENT_MODEL_SWAPPED] = { "model_swapped", "an instance gave way to a model of equal priority" },
+    [EVENT_PLACEMENT_FAILED] = { "placement_failed",
+                                 "there is no room for an instance, or it ran out of memory" },
+    [EVENT_PLACEMENT_RULES_CHANGED] = { "placement_rules_changed",
+                                        "the rules of placement were changed" },
+    [EVENT_DEVICE_MEMORY_HELD] = { "device_memory_held",
+                                   "an engine has ended, and its memory was not given back" },
 };
 _Static_assert(ARRAY_SIZE(kinds) == EVENT_KIND_MAX_, "every kind has its row");
 

@@ -46,6 +46,13 @@ enum event_kind {
     EVENT_DEVICE_VANISHED,
     EVENT_DEVICE_UNRESPONSIVE,
     EVENT_DEVICE_RESPONSIVE,
+    EVENT_MODEL_PLACED,    /* of these five, data: instance, place {devices, host_bytes}, reason */
+    EVENT_MODEL_RECOVERED, /* placed again after it was moved aside */
+    EVENT_MODEL_PREEMPTED, /* and: for (the model that it made room for) */
+    EVENT_MODEL_SWAPPED,
+    EVENT_PLACEMENT_FAILED,
+    EVENT_PLACEMENT_RULES_CHANGED, /* data: the rules */
+    EVENT_DEVICE_MEMORY_HELD,      /* data: devices and bytes that an ended engine left in use */
     EVENT_KIND_MAX_,
 };
 const char *event_kind_name(enum event_kind kind); /* "instance_state" */

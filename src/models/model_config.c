@@ -320,15 +320,21 @@ static void read_resources(const struct reader *in, struct model_config *c, json
 {
     bool remote = str_eq_opt(c->framework, "openai"); /* takes nothing of this machine */
     struct reader r = read_object(in, "resource_requirements", remote ? 0 : REQUIRED, empty);
+    bool automatic;
     int64_t mb = 1;
 
     c->resource_requirements = json_deep_copy(r.object);
     if (r.object == empty) {
         return;
     }
-    mb = read_int(&r, "gpu_memory", remote ? 0 : 1, remote ? 0 : REQUIRED);
+    automatic = str_eq_opt(json_string_value(json_object_get(r.object, "gpu_memory")), "auto");
+    if (automatic) {
+        mb = 0;
+    } else {
+        mb = read_int(&r, "gpu_memory", remote ? 0 : 1, remote ? 0 : REQUIRED);
+    }
     c->gpu_memory_mb = mb;
-    if (mb < (remote ? 0 : 1)) {
+    if (mb < (remote || automatic ? 0 : 1)) {
         validation_error(in->v, "resource_requirements.gpu_memory must be greater than 0 (MB)");
     } else if (mb > MODEL_WARN_MEMORY_MB) {
         validation_warn(in->v, "resource_requirements.gpu_memory is over 80 GB");

@@ -63,7 +63,7 @@ struct model_config {
     char *additional_parameters;   /* NULL when none */
     json_t *parameters;            /* object, never NULL */
     json_t *resource_requirements; /* object as given, never NULL */
-    int64_t gpu_memory_mb;
+    int64_t gpu_memory_mb;         /* 0: "auto", what is estimated */
     struct health_check health_check;
     struct retry_policy retry_policy;
     bool autostart;        /* wanted as soon as it is defined */

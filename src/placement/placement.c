@@ -1,304 +1,126 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * Demand loads, idleness unloads. There is one timer for all models: it sleeps until the first of
- * them can be due. Only wishes are made here (models_set_wanted); engines do the rest.
- */
+/* The room's life and options, and who in it is told of what happens around it. */
 #include "placement/placement.h"
 
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/log.h"
 #include "base/mem.h"
-
-enum { LONGEST_SLEEP_MS = 60 * 60 * 1000, RETRY_MS = 1000 };
+#include "placement/placement_int.h"
 
 // clang-format off
 static const struct option_row rows[] = {
     { "placement.unload_after", OPTION_DURATION, "0s", 0, 31536000000, NULL, true, false,
       "How long a model stays loaded after its last request, unless it says so itself (keep_alive); 0: for ever." },
+    { "placement.algorithm", OPTION_ENUM, "priority_based", 0, 0, "priority_based spread first_come", true, false,
+      "Who is placed first, and where: by priority on the device that is filled best, the same on the one with most room left, or by who has waited longest." },
+    { "placement.preemption", OPTION_BOOL, "true", 0, 0, NULL, true, false,
+      "Whether a model may be moved aside for one of higher priority." },
+    { "placement.auto_recovery", OPTION_BOOL, "true", 0, 0, NULL, true, false,
+      "Whether a model that was moved aside comes back by itself when there is room." },
+    { "placement.threshold", OPTION_INT, "80", 10, 100, NULL, true, false,
+      "How much of a device's memory may be placed, in percent." },
+    { "placement.priority_levels", OPTION_INT, "10", 1, 20, NULL, true, false,
+      "Priorities go from 1 to this; a higher one counts as it." },
+    { "placement.max_queue", OPTION_INT, "50", 1, 10000, NULL, true, false,
+      "How many models may wait for room; beyond it a start is refused." },
+    { "placement.interval", OPTION_DURATION, "30s", 10000, 300000, NULL, true, false,
+      "Everything is decided anew at least so often." },
+    { "placement.health_interval", OPTION_DURATION, "60s", 1000, 3600000, NULL, true, false,
+      "Ready models are probed at least so often, whatever their own interval." },
+    { "placement.min_residency", OPTION_DURATION, "10s", 0, 86400000, NULL, true, false,
+      "A model that became ready less than this ago is not moved aside." },
+    { "placement.return_after", OPTION_DURATION, "5s", 0, 86400000, NULL, true, false,
+      "A model that was moved aside comes back after this at the earliest, unless requests wait for it." },
+    { "placement.swap_wait", OPTION_DURATION, "15s", 0, 86400000, NULL, true, false,
+      "How long requests wait for their model before a busy one of equal priority gives way to it." },
+    { "placement.max_preemptions_per_hour", OPTION_INT, "10", 0, 100000, NULL, true, false,
+      "How many models may be moved aside for higher ones within an hour; 0: any number." },
+    { "placement.grace", OPTION_DURATION, "30s", 0, 3600000, NULL, true, false,
+      "How long the requests of a model that is moved aside may take to end; 0: engines.drain_timeout." },
+    { "placement.verify_timeout", OPTION_DURATION, "30s", 1000, 3600000, NULL, true, false,
+      "How long the memory of an engine that has ended is awaited; then it counts as somebody else's." },
+};
+
+const struct metric placement_metrics[] = {
+    [METRIC_DECISIONS] = { "berth_placement_decisions_total", METRIC_COUNTER, "What was decided about instances, by the history's words.", { "action" } },
+    [METRIC_WAITING]   = { "berth_placement_waiting", METRIC_GAUGE, "Instances that wait for room." },
+    [METRIC_RESERVED]  = { "berth_placement_reserved_bytes", METRIC_GAUGE, "Memory that is kept for instances.", { "device" } },
+    [METRIC_HELD]      = { "berth_placement_held_bytes", METRIC_GAUGE, "Memory of instances that have ended, and that was not seen to be free yet.", { "device" } },
+    [METRIC_PASS]      = { "berth_placement_pass_seconds", METRIC_HISTOGRAM, "How long a decision about everything takes.", { 0 }, metric_seconds },
 };
 // clang-format on
+_Static_assert(ARRAY_SIZE(placement_metrics) == METRIC_MAX_, "every metric has its row");
 
 const struct option_table placement_options = { rows, ARRAY_SIZE(rows) };
 
-/* What is known of a model that is loaded, or about to be. By ascending id. */
-struct stay {
-    int64_t model_id;
-    uint64_t ready_ms;     /* world_now_ms at which an instance became ready; 0: none has */
-    bool asked;            /* a request carried keep_alive */
-    bool asked_anew;       /* since it was last said that nobody wants it */
-    int64_t keep_alive_ms; /* then: that */
-    bool unloading;        /* that nobody wants it is with the catalogue */
-    bool demanded;         /* somebody waits for it, and it is not wanted yet */
-};
-
-struct placement {
-    struct world *world;
-    struct models *models;
-    struct dispatch *dispatch;
-    uint64_t unload_after_ms;
-    struct stay *stays;
-    size_t count, cap;
-    struct timer review;
-};
-
-static size_t find_place(const struct placement *p, int64_t model_id)
-{
-    size_t low = 0, high = p->count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (p->stays[middle].model_id < model_id) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-static struct stay *find_stay(const struct placement *p, int64_t model_id)
-{
-    size_t at = find_place(p, model_id);
-
-    return at < p->count && p->stays[at].model_id == model_id ? &p->stays[at] : NULL;
-}
-
-static struct stay *make_stay(struct placement *p, int64_t model_id)
-{
-    size_t at = find_place(p, model_id);
-
-    if (at < p->count && p->stays[at].model_id == model_id) {
-        return &p->stays[at];
-    }
-    if (p->count == p->cap) {
-        p->cap = p->cap ? 2 * p->cap : 16;
-        p->stays = xrealloc(p->stays, p->cap * sizeof(*p->stays));
-    }
-    memmove(&p->stays[at + 1], &p->stays[at], (p->count - at) * sizeof(*p->stays));
-    p->count++;
-    p->stays[at] = (struct stay){ .model_id = model_id };
-    return &p->stays[at];
-}
-
-static void forget_stay(struct placement *p, int64_t model_id)
-{
-    size_t at = find_place(p, model_id);
-
-    if (at < p->count && p->stays[at].model_id == model_id) {
-        p->count--;
-        memmove(&p->stays[at], &p->stays[at + 1], (p->count - at) * sizeof(*p->stays));
-    }
-}
-
-/* Wishes */
-
-static void on_wished(void *arg, int result, int64_t id, const struct error *e)
-{
-    struct placement *p = arg;
-    struct stay *s;
-
-    if (result == -ECANCELED) {
-        return; /* berth goes down, and p may have gone */
-    }
-    s = find_stay(p, id);
-    if (s) {
-        s->unloading = false;
-    }
-    if (result < 0 && result != -ENOENT) {
-        log_warn("placement", NULL, "a model could not be loaded or unloaded, trying again",
-                 kv_int("id", id), kv_str("error", e->text));
-        timer_start(&p->review, RETRY_MS);
-    }
-}
-
-/* Time */
-
-/* KEEP_ALIVE_FOREVER, or milliseconds. */
-static int64_t keep_alive_ms(const struct placement *p, const struct stay *s,
-                             const struct model_config *config)
-{
-    int64_t ms = s->asked ? s->keep_alive_ms : config->keep_alive_ms;
-
-    if (ms == KEEP_ALIVE_DEFAULT) {
-        ms = p->unload_after_ms ? (int64_t)p->unload_after_ms : KEEP_ALIVE_FOREVER;
-    }
-    return config->pinned ? KEEP_ALIVE_FOREVER : ms;
-}
-
-static bool is_busy(const struct placement *p, int64_t model_id)
-{
-    struct dispatch_load load = dispatch_model_load(p->dispatch, model_id);
-
-    return load.in_flight > 0 || load.waiting > 0;
-}
-
-/* world_now_ms at which it is to be unloaded if nobody asks for it; 0: never, or not now. */
-static uint64_t due_ms(const struct placement *p, const struct stay *s)
-{
-    const struct model *model = models_get(p->models, s->model_id);
-    int64_t keep;
-    uint64_t since;
-
-    if (!model || !model->wanted || !s->ready_ms) {
-        return 0;
-    }
-    keep = keep_alive_ms(p, s, model->config);
-    since = is_busy(p, s->model_id)
-                ? world_now_ms(p->world)
-                : MAX_OF(s->ready_ms, dispatch_last_used_ms(p->dispatch, s->model_id));
-    return keep == KEEP_ALIVE_FOREVER ? 0 : since + (uint64_t)keep;
-}
-
-static void unload(struct placement *p, struct stay *s)
-{
-    const struct model *model = models_get(p->models, s->model_id);
-
-    if (s->unloading) {
-        return;
-    }
-    log_info("placement", model->config->id, "unloading: nobody asks for it");
-    s->unloading = true;
-    s->asked_anew = false;
-    models_set_wanted(p->models, s->model_id, false, WISH_IDLE, on_wished, p);
-}
-
-static void load(struct placement *p, struct stay *s)
-{
-    s->demanded = true;
-    models_set_wanted(p->models, s->model_id, true, WISH_DEMAND, on_wished, p);
-}
-
-/* The wish for it may have failed (a full disk). */
-static void load_again(struct placement *p, struct stay *s)
-{
-    const struct model *model = models_get(p->models, s->model_id);
-
-    if (!s->demanded || !model) {
-        return;
-    }
-    s->demanded = false;
-    if (!model->wanted && is_busy(p, s->model_id)) {
-        load(p, s);
-    }
-}
-
-static void review_soon(struct placement *p)
-{
-    timer_start(&p->review, 0);
-}
-
-/* A busy model is looked at again when it can be due at the earliest: after its last request. */
-static void on_review(void *arg)
-{
-    struct placement *p = arg;
-    uint64_t now = world_now_ms(p->world), sleep = LONGEST_SLEEP_MS;
-
-    for (size_t i = 0; i < p->count; i++) {
-        struct stay *s = &p->stays[i];
-        uint64_t due = due_ms(p, s);
-
-        load_again(p, s);
-        if (due == 0) {
-            continue;
-        }
-        if (is_busy(p, s->model_id)) {
-            sleep = MIN_OF(sleep, MAX_OF(due - now, (uint64_t)RETRY_MS));
-        } else if (due <= now) {
-            unload(p, s);
-        } else {
-            sleep = MIN_OF(sleep, due - now);
-        }
-    }
-    if (p->count > 0 && !timer_active(&p->review)) {
-        timer_start(&p->review, sleep);
-    }
-}
+static const char *const migrations[] = { placements_table, placement_rules_table };
+const struct store_schema placement_schema = { "placement", migrations, ARRAY_SIZE(migrations) };
 
 /* What is told */
 
-void placement_keep_alive(struct placement *p, int64_t model_id, int64_t ms)
-{
-    struct stay *s = make_stay(p, model_id);
-
-    s->asked = ms != KEEP_ALIVE_DEFAULT;
-    s->asked_anew = true;
-    s->keep_alive_ms = ms;
-    review_soon(p);
-}
-
-/* Whatever was said before, this holds for this stay, never for the next one. */
-void placement_let_go(struct placement *p, int64_t model_id)
-{
-    const struct model *model = models_get(p->models, model_id);
-    struct stay *s;
-
-    if (model && model->wanted) {
-        s = make_stay(p, model_id);
-        s->asked = true;
-        s->asked_anew = false;
-        s->keep_alive_ms = 0;
-        review_soon(p);
-    }
-}
-
-int64_t placement_expires_wall_ms(const struct placement *p, int64_t model_id)
-{
-    const struct stay *s = find_stay(p, model_id);
-    uint64_t due = s ? due_ms(p, s) : 0;
-
-    return due ? world_wall_ms(p->world) + (int64_t)(due - MIN_OF(due, world_now_ms(p->world))) : 0;
-}
-
 void placement_on_demand(void *placement, const void *demand)
 {
-    struct placement *p = placement;
-    const struct demand *d = demand;
-
-    if (models_get(p->models, d->model_id)) {
-        load(p, make_stay(p, d->model_id));
-    }
+    residency_on_demand(placement, demand);
+    decide_soon(placement);
 }
 
 void placement_on_model(void *placement, const void *model_change)
 {
-    struct placement *p = placement;
-    const struct model_change *c = model_change;
-
-    if (c->kind == MODEL_REMOVED) {
-        forget_stay(p, c->id);
-    } else if (c->kind == MODEL_WANTED_CHANGED && !c->model->wanted) {
-        struct stay *s = find_stay(p, c->id);
-
-        if (s) {
-            /* What a request said while the wish was with the catalogue is for the next stay. */
-            s->asked = s->asked && s->asked_anew && c->by == WISH_IDLE;
-            s->ready_ms = 0;
-        }
-    }
-    review_soon(p);
+    residency_on_model(placement, model_change);
+    decide_soon(placement);
 }
 
 void placement_on_instance(void *placement, const void *instance_change)
 {
-    struct placement *p = placement;
-    const struct instance_change *c = instance_change;
+    seats_hear_instance(placement, instance_change);
+    residency_on_instance(placement, instance_change);
+    decide_soon(placement);
+}
 
-    if (!c->gone && c->from != INSTANCE_READY && c->to == INSTANCE_READY &&
-        models_get(p->models, c->instance->model_id)) {
-        make_stay(p, c->instance->model_id)->ready_ms = MAX_OF(world_now_ms(p->world), 1);
-        review_soon(p);
-    }
+void placement_on_device(void *placement, const void *gpu_change)
+{
+    room_on_device(placement, gpu_change);
 }
 
 /* Life */
 
+static void on_collect(void *arg)
+{
+    struct placement *p = arg;
+    const struct seat *s;
+    unsigned waiting = 0;
+    char index[24];
+    const char *device = index;
+
+    list_for_each (s, &p->seats, node) {
+        waiting += seat_waits(s);
+    }
+    metric_set(metrics_cell(p->metrics, &placement_metrics[METRIC_WAITING], NULL), waiting);
+    for (size_t i = 0; i < p->room_count; i++) {
+        snprintf(index, sizeof(index), "%zu", i);
+        if (p->gpu && gpu_find(p->gpu, (int)i)) {
+            metric_set(metrics_cell(p->metrics, &placement_metrics[METRIC_RESERVED], &device),
+                       (double)p->rooms[i].reserved_bytes);
+            metric_set(metrics_cell(p->metrics, &placement_metrics[METRIC_HELD], &device),
+                       (double)p->rooms[i].held_bytes);
+        }
+    }
+}
+
 void placement_reconfigure(struct placement *p, const struct config *config)
 {
     p->unload_after_ms = config_duration_ms(config, "placement.unload_after");
-    review_soon(p);
+    p->min_residency_ms = config_duration_ms(config, "placement.min_residency");
+    p->return_after_ms = config_duration_ms(config, "placement.return_after");
+    p->swap_wait_ms = config_duration_ms(config, "placement.swap_wait");
+    p->grace_ms = config_duration_ms(config, "placement.grace");
+    p->verify_timeout_ms = config_duration_ms(config, "placement.verify_timeout");
+    p->max_preemptions_per_hour =
+        (unsigned)config_int(config, "placement.max_preemptions_per_hour");
+    rules_reconfigure(p, config);
+    residency_review_soon(p);
+    decide_soon(p);
 }
 
 struct placement *placement_create(const struct placement_in *in)
@@ -306,11 +128,44 @@ struct placement *placement_create(const struct placement_in *in)
     struct placement *p = xcalloc(1, sizeof(*p));
 
     p->world = in->world;
+    p->store = in->store;
+    p->events = in->events;
     p->models = in->models;
+    p->engines = in->engines;
     p->dispatch = in->dispatch;
-    timer_init(&p->review, in->world, "placement", on_review, p);
+    p->gpu = in->gpu;
+    p->metrics = in->metrics;
+    p->next_id = 1;
+    list_init(&p->rule_ops);
+    list_init(&p->seats);
+    list_init(&p->gone);
+    map_init(&p->by_uuid);
+    list_init(&p->ghosts);
+    list_init(&p->records);
+    list_init(&p->queries);
+    list_init(&p->wishes);
+    timer_init(&p->review, in->world, "placement review", residency_on_review, p);
+    timer_init(&p->decide, in->world, "placement decide", controller_on_decide, p);
+    timer_init(&p->look, in->world, "placement look", room_on_look, p);
+    timer_init(&p->poll, in->world, "placement poll", controller_on_poll, p);
     placement_reconfigure(p, in->config);
+    if (p->metrics) {
+        metrics_declare(p->metrics, placement_metrics, METRIC_MAX_);
+        metrics_on_collect(p->metrics, on_collect, p);
+    }
     return p;
+}
+
+int placement_load(struct placement *p, struct error *reterr)
+{
+    int r = p->store ? rules_load(p, reterr) : 0;
+
+    if (r == 0 && p->store) {
+        r = history_load(p, reterr);
+    }
+    p->loaded = r == 0;
+    decide_soon(p);
+    return r;
 }
 
 struct placement *placement_destroy(struct placement *p)
@@ -319,6 +174,15 @@ struct placement *placement_destroy(struct placement *p)
         return NULL;
     }
     timer_stop(&p->review);
+    timer_stop(&p->decide);
+    timer_stop(&p->look);
+    timer_stop(&p->poll);
+    wishes_detach(p);
+    rules_detach(p);
+    history_detach(p);
+    seats_finish(p);
+    history_finish(p);
+    free(p->rooms);
     free(p->stays);
     free(p);
     return NULL;

@@ -80,7 +80,7 @@ struct placement_rules {
     int priority_levels; /* 1–20: priorities beyond it are refused by the doors and count as it */
     int max_queue_size;  /* models that wait for room: beyond it a start is refused */
     int scheduling_interval_s;   /* 10–300: everything is decided anew at least so often */
-    int health_check_interval_s; /* 1–3600: of models that name none themselves */
+    int health_check_interval_s; /* 1–3600: ready models are probed at least so often */
 };
 /* The rules in use: those that were set, else the options placement.*. */
 const struct placement_rules *placement_rules(const struct placement *p);

@@ -36,9 +36,19 @@
  * What was moved aside comes back by priority when there is room, return_after_ms after it went at
  * the earliest (unless requests wait for it), if auto_recovery is on.
  *
- * The value that a plan maximises, lexicographic by priority class from the highest down: (requests
- * served: the in-flight and waiting requests of the instances that are placed, each instance
- * counting at least one), then the fewest reload seconds.
+ * The value that a plan maximises, lexicographic by priority class from the highest down: requests
+ * served (the in-flight and waiting requests of the instances that are placed, and one for each
+ * instance); then the least of what moving costs: for each that is moved, use_rate × reload_s ÷
+ * GiB freed. The harm of a set of victims is what it takes from this value. On small machines the
+ * best plan is searched for; on large ones in windows of a few devices around those that found no
+ * place. An instance whose turn has come (swap_wait) is not put off for a greater value, and
+ * POLICY_FIRST_COME does not search.
+ *
+ * Starvation. No reservation is made for what cannot fit, so a large one does not block smaller
+ * ones. But one that only time keeps out (POLICY_TOO_YOUNG) keeps the devices that it will get from
+ * all of its priority and below: so among equals whose requests wait, each has its turn after at
+ * most one round of the others, each of them swap_wait + min_residency + the time to drain, free
+ * and load. Lower priorities may starve; that is what priority means.
  */
 #pragma once
 
@@ -203,7 +213,7 @@ void policy_explain_action(const struct policy_snapshot *s, const struct policy_
 enum { POLICY_CLASSES = 21 };
 struct policy_value {
     double served[POLICY_CLASSES];
-    double reload_s;
+    double reload_s; /* what moving costs: weighed as above; less is better */
 };
 struct policy_value policy_value_of(const struct policy_snapshot *s, const bool *placed);
 /* <0, 0, >0 */

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Daemon } from './lib/daemon.ts';
-import { ask, Raw } from './lib/http.ts';
+import { Events, type SseEvent } from './lib/events.ts';
+import { ask } from './lib/http.ts';
 import { checkTraffic } from './lib/openapi.ts';
 import { until } from './lib/wait.ts';
 
@@ -18,41 +19,6 @@ after(async () => {
     await checkTraffic(daemon);
     assert.deepEqual(await daemon.finish(), []);
 });
-
-interface SseEvent {
-    id: number; // 0: none (a gap)
-    event: string;
-    data: any;
-}
-
-/** Reads /api/events as it comes. */
-class Events {
-    readonly raw: Raw;
-    private constructor(raw: Raw) {
-        this.raw = raw;
-    }
-
-    static async open(from: Daemon, headers = '', query = ''): Promise<Events> {
-        const raw = await Raw.open(from.target);
-        raw.send(`GET /api/events${query} HTTP/1.1\r\nHost: 127.0.0.1:${from.port}\r\nAccept: text/event-stream\r\n${headers}\r\n`);
-        await raw.read((text) => text.includes('\r\n\r\n'), 5000);
-        return new Events(raw);
-    }
-
-    get all(): SseEvent[] {
-        // chunk frames are lines of their own between the events' lines: they match none of the fields
-        return this.raw.text.split('\n\n').flatMap((block) => {
-            const id = /^id: ?(\d+)/m.exec(block);
-            const event = /^event: ?(\S+)/m.exec(block);
-            const data = /^data: ?(.*)$/m.exec(block);
-            return event && data ? [{ id: id ? Number(id[1]) : 0, event: event[1], data: JSON.parse(data[1]) }] : [];
-        });
-    }
-
-    wait(what: string, enough: (events: SseEvent[]) => boolean): Promise<unknown> {
-        return until(what, () => enough(this.all), 10_000);
-    }
-}
 
 /** The text exposition, strictly: every line is HELP, TYPE or a sample of a declared family. */
 function parseMetrics(text: string): Map<string, number> {

@@ -27,6 +27,16 @@ interface Run {
     json: any;
 }
 
+/** On a daemon of its own, with one made-up device. */
+async function withCard(test: (card: Daemon, run: (...args: string[]) => Promise<Run>) => Promise<void>): Promise<void> {
+    const card = await Daemon.prepare({ config: { gpu: { scripted: 'devices.yaml', interval: '100ms' }, placement: { min_residency: '0s', return_after: '0s' } } });
+    const holders = ['low', 'high', 'huge'].map((id) => ({ command: `/${id}.json`, memory: '600MiB' }));
+    writeFileSync(join(card.dir, 'devices.yaml'), JSON.stringify({ devices: [{ name: 'Card', vendor: 'nvidia', memory_total: '1000MiB', holders }] }));
+    await card.launch();
+    await test(card, (...args) => berth(args, { BERTH_DATA_DIR: card.dataDir }));
+    assert.deepEqual(await card.finish(), []);
+}
+
 function berth(args: string[], environment: Record<string, string> = {}, timeout = 20_000): Promise<Run> {
     return new Promise((done) => {
         const env = { ...daemon.env, BERTH_DATA_DIR: daemon.dataDir, ...environment };
@@ -45,7 +55,7 @@ function berth(args: string[], environment: Record<string, string> = {}, timeout
 test('help names every command, and each has its own', async () => {
     const help = await berth(['help']);
     assert.equal(help.code, 0, help.err);
-    for (const command of ['serve', 'ps', 'models', 'load', 'stop', 'rm', 'logs', 'events', 'config', 'doctor', 'completion']) {
+    for (const command of ['serve', 'ps', 'models', 'load', 'stop', 'rm', 'logs', 'events', 'queue', 'why', 'history', 'policy', 'gpus', 'config', 'doctor', 'completion']) {
         assert.match(help.out, new RegExp(`^ *${command}\\b`, 'm'), command);
         const own = await berth([command, '--help']);
         assert.equal(own.code, 0, `${command} --help: ${own.err}`);
@@ -132,6 +142,67 @@ test('load follows all replicas, and says which one failed and why', async () =>
     assert.equal(late.code, 5, late.err);
     assert.match(late.err, /not up yet/);
     await berth(['rm', 'slow']);
+});
+
+test('a higher one moves a lower one aside, and every command tells of it', async () => {
+    await withCard(async (card, run) => {
+        await card.create({ ...card.scripted('low'), priority: 3, resource_requirements: { gpu_memory: 600 } });
+        await card.create({ ...card.scripted('high'), priority: 3, resource_requirements: { gpu_memory: 600 } });
+        await card.create({ ...card.scripted('huge'), priority: 9, resource_requirements: { gpu_memory: 6000 } });
+        assert.equal((await run('load', 'low')).code, 0);
+        assert.match((await run('gpus')).out, /^0 +Card +nvidia .* low 600M$/m);
+        assert.match((await run('ps')).out, /^low +0 +ready +0 +6\d\dM +\d+ /m);
+        assert.match((await run('why', 'low')).out, /^low: \S/);
+
+        // Free room only: it would wait, and nothing has changed.
+        const dry = await run('load', 'high', '--dry-run', '--no-preempt', '--priority', '7');
+        assert.equal(dry.code, 5, dry.out + dry.err);
+        assert.match(dry.out, /^high: \S/);
+        assert.match((await run('models')).out, /^high +stopped +1 +- +3 /m);
+
+        const could = await run('load', 'high', '--dry-run', '--priority', '7');
+        assert.equal(could.code, 0, could.out + could.err);
+        assert.match(could.out, /would move aside: low/);
+        assert.match((await run('ps')).out, /^low +0 +ready /m);
+
+        const load = await run('load', 'high', '--priority', '7');
+        assert.equal(load.code, 0, load.out + load.err);
+        assert.equal(load.out, 'high is running\n');
+        assert.match(load.err, /moves aside: low/);
+        assert.match((await run('queue')).out, /^1 +low +3 +preempted +\d+s +\S+/m);
+        assert.match((await run('ps')).out, /^low +0 +preempted +- +- +- /m);
+        assert.match((await run('why', 'low')).out, /^low: needs /);
+        const why = (await run('why', 'low', '--json')).json;
+        assert.deepEqual([why.model_id, why.status], ['low', 'preempted']);
+
+        const never = await run('load', 'huge', '--timeout', '10s');
+        assert.equal(never.code, 1, never.out + never.err);
+        assert.match(never.err, /huge: needs .*; it stays in the queue until 'berth stop huge'/);
+        assert.equal((await run('stop', 'huge')).code, 0);
+
+        assert.equal((await run('stop', 'high')).code, 0);
+        await card.waitStatus('low', 'running');
+        const history = await run('history', 'low');
+        assert.match(history.out, /^TIME +MODEL +DECISION .*\n.* low +recovered +0 +success .*\n.* low +preempted +0 +success .*high.*\n.* low +scheduled +0 +success .*\n$/);
+        assert.equal((await run('history', '-n', '1', '--json')).json.history.length, 1);
+        assert.equal((await run('history', '-n', '0')).code, 2);
+    });
+});
+
+test('the rules of placement are shown, set, kept and checked', async () => {
+    await withCard(async (card, run) => {
+        assert.match((await run('policy')).out, /^resource_threshold +0\.8$/m);
+        const set = await run('policy', 'resource_threshold=0.5', 'scheduling_algorithm=spread');
+        assert.equal(set.code, 0, set.err);
+        await card.stop();
+        await card.launch();
+        const now = (await run('policy', '--json')).json;
+        assert.deepEqual([now.resource_threshold, now.scheduling_algorithm, now.priority_levels], [0.5, 'spread', 10]);
+        const wrong = await run('policy', 'resource_threshold=7');
+        assert.equal(wrong.code, 2);
+        assert.match(wrong.err, /resource_threshold/);
+        assert.equal((await run('policy', '--json')).json.resource_threshold, 0.5);
+    });
 });
 
 test('completion offers commands, options, and the models of the running daemon', async () => {

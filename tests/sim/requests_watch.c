@@ -229,7 +229,7 @@ static void on_instance(void *owner, const void *what)
     if (c->to == INSTANCE_READY) {
         of->ready_ms = now;
     }
-    if (c->from == INSTANCE_STARTING && c->to == INSTANCE_STARTING && of->starts-- == 0) {
+    if (c->made && of->starts-- == 0) {
         fail_msg("one more instance of %s is made, and there is no reason", name_of(s, of));
     }
 }

@@ -3,9 +3,12 @@
  * Random histories of engines: models of every kind are added, changed, removed, wanted and not,
  * made more and fewer replicas of; engines crash, hang, stand still over their work, leave workers
  * behind and ignore TERM; a remote endpoint comes and goes, ports are taken by others, berth is
- * killed at any moment (and forgets what it had not committed). Always: no two processes of one
- * replica, no process before its row (both checked by the rig when a process starts). In the end:
- * what is wanted is ready, as often as it is wanted; what is not is gone, row and directory too.
+ * killed at any moment (and forgets what it had not committed). In half of the histories instances
+ * wait for room: there are a few places, which are given away and taken back at random. Always: no
+ * two processes of one replica, no process before its row (both checked by the rig when a process
+ * starts), never more processes than places, nothing of one that waits, no process without its
+ * place. In the end: what is wanted is ready, as often as it is wanted; what is not is gone, row
+ * and directory too.
  *
  *     SEED=7 HISTORIES=1 VERBOSE=1 test_sim_engines     replays one with its log
  */
@@ -17,7 +20,15 @@
 
 #include "base/mem.h"
 
-enum { MODELS = 3, REPLICAS = 3, STEPS = 60, WORKS = 16, REMOTE_PORT = 9100, NAMED_PORT = 9001 };
+enum {
+    MODELS = 3,
+    REPLICAS = 3,
+    STEPS = 60,
+    WORKS = 16,
+    REMOTE_PORT = 9100,
+    NAMED_PORT = 9001,
+    FEW_PLACES = 3,
+};
 
 struct history {
     struct rig *rig;
@@ -31,6 +42,7 @@ struct history {
     struct sim_engine *squatter;  /* somebody else on a port that a model names */
     char works[WORKS][UUID_SIZE]; /* instances that were given a request */
     size_t work_count;
+    size_t places; /* so many instances have room; 0: they do not wait for it */
 };
 
 static const char *const names[MODELS] = { "a", "b", "c" };
@@ -55,7 +67,8 @@ static void roll(struct rig *rig, struct behaviour *b)
         .never_ready = one_in(rig, 10),
         .ignores_term = one_in(rig, 4),
         .has_worker = one_in(rig, 3),
-        .last_words = "error: so it is\n",
+        .last_words = one_in(rig, 4) ? "error: failed to allocate CUDA0 buffer of size 12345\n"
+                                     : "error: so it is\n",
     };
 }
 
@@ -110,6 +123,113 @@ static void change_definition(struct history *h, size_t i)
 
     rig_update_model(h->rig, h->ids[i], names[i], members);
     free(members);
+}
+
+/* ---- places */
+
+static size_t count_leaders(const struct rig *rig)
+{
+    struct sim_engine *engine;
+    size_t n = 0;
+
+    list_for_each (engine, &rig->alive, node) {
+        n += !engine->is_worker;
+    }
+    return n;
+}
+
+static size_t count_taken(const struct rig *rig)
+{
+    const struct instance *pub;
+    size_t cursor = 0, n = 0;
+
+    while ((pub = engines_next(rig->engines, &cursor))) {
+        n += pub->place.count > 0;
+    }
+    return n;
+}
+
+static bool has_process(const struct rig *rig, const char *uuid)
+{
+    struct sim_engine *engine;
+
+    list_for_each (engine, &rig->alive, node) {
+        if (str_eq(engine->uuid, uuid)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_place(const struct history *h, const struct instance *pub)
+{
+    bool runs = pub->state == INSTANCE_STARTING || pub->state == INSTANCE_READY;
+    bool waits = pub->state == INSTANCE_WAITING;
+
+    if (waits && (pub->place.count || pub->process.pid || has_process(h->rig, pub->uuid))) {
+        fail_msg("something is left of one that waits");
+    }
+    if (runs && !pub->remote && !pub->place.count) {
+        fail_msg("one that is %s has no place", instance_state_name(pub->state));
+    }
+    assert_false(waits && !pub->waiting_since_ms);
+    assert_false(pub->displaced && !waits && pub->state != INSTANCE_DRAINING &&
+                 pub->state != INSTANCE_STOPPING);
+}
+
+static void check_places(const struct history *h)
+{
+    const struct instance *pub;
+    size_t cursor = 0;
+
+    if (!h->places) {
+        return;
+    }
+    while ((pub = engines_next(h->rig->engines, &cursor))) {
+        check_place(h, pub);
+    }
+    if (count_leaders(h->rig) > h->places) {
+        fail_msg("%zu processes run in %zu places", count_leaders(h->rig), h->places);
+    }
+}
+
+static void place(struct history *h, uint64_t one_of)
+{
+    const struct instance *pub;
+    size_t cursor = 0;
+
+    while (h->places && (pub = engines_next(h->rig->engines, &cursor))) {
+        struct place where = { 1, { { (int)world_random_below(h->rig->world, 4), 1 << 20 } }, 0 };
+
+        if (pub->state == INSTANCE_WAITING && count_taken(h->rig) < h->places &&
+            one_in(h->rig, one_of)) {
+            engines_place(h->rig->engines, pub->uuid, &where);
+        }
+    }
+}
+
+static void displace(struct history *h, uint64_t one_of)
+{
+    const struct instance *pub;
+    size_t cursor = 0;
+
+    while (h->places && (pub = engines_next(h->rig->engines, &cursor))) {
+        if (one_in(h->rig, one_of)) {
+            engines_displace(h->rig->engines, pub->uuid, world_random_below(h->rig->world, 4000),
+                             "room is needed");
+        }
+    }
+}
+
+static void run_for(struct history *h, uint64_t ms, uint64_t one_of)
+{
+    uint64_t until_ms = world_now_ms(h->rig->world) + ms;
+
+    while (world_now_ms(h->rig->world) < until_ms) {
+        place(h, one_of);
+        sim_run_for(h->rig->world, 1 + world_random_below(h->rig->world, 1000));
+        check_places(h);
+    }
 }
 
 /* Somebody says what holds already: a second load, a second stop. */
@@ -261,7 +381,7 @@ static void hurt_engine(struct history *h, size_t i)
 
 static void step_world(struct history *h, size_t i)
 {
-    switch (world_random_below(h->rig->world, 6)) {
+    switch (world_random_below(h->rig->world, 8)) {
     case 0:
         crash_berth(h);
         break;
@@ -278,6 +398,10 @@ static void step_world(struct history *h, size_t i)
         break;
     case 4:
         squat(h, i);
+        break;
+    case 5:
+    case 6:
+        displace(h, 3);
         break;
     default:
         flap(h);
@@ -328,8 +452,10 @@ static void step(struct history *h)
         step_model(h, i);
     }
     rig->drains = !one_in(rig, 4);
-    sim_run_for(rig->world, one_in(rig, 2) ? world_random_below(rig->world, 50)
-                                           : world_random_below(rig->world, 5000));
+    if (one_in(rig, 4)) {
+        displace(h, 4); /* at once, whatever has just begun */
+    }
+    run_for(h, world_random_below(rig->world, one_in(rig, 2) ? 50 : 5000), 2);
     rig->trail[0] = '\0';
 }
 
@@ -367,13 +493,14 @@ static void settle(struct history *h)
     if (!h->endpoint) {
         flap(h);
     }
-    sim_run_for(rig->world, 60 * 1000);
+    h->places = h->places ? MODELS * REPLICAS : 0;
+    run_for(h, 60 * 1000, 1);
     for (size_t i = 0; i < MODELS; i++) {
         if (h->wanted[i]) {
             engines_retry(rig->engines, h->ids[i]);
         }
     }
-    sim_run_for(rig->world, 60 * 1000);
+    run_for(h, 60 * 1000, 1);
     for (size_t i = 0; i < MODELS; i++) {
         if (h->wanted[i]) {
             check_wanted(h, i);
@@ -410,7 +537,13 @@ static void check_nothing_left(struct history *h)
 
 static void run_history(uint64_t seed)
 {
-    struct history h = { .seed = seed, .rig = rig_create(seed, settings) };
+    bool gated = seed % 2;
+    struct history h = {
+        .seed = seed,
+        .rig =
+            rig_create_with(seed, &(struct rig_options){ .environment = settings, .gated = gated }),
+        .places = gated ? FEW_PLACES : 0,
+    };
 
     h.rig->roll = roll;
     sim_set_latency(h.rig->world, world_random_below(h.rig->world, 30));

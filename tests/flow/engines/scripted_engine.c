@@ -150,8 +150,8 @@ static void record(const char *mark, const char *request, size_t head, size_t to
     if (engine.behaviour.record == NULL) {
         return;
     }
-    line = json_pack("{s:s, s:i, s:I}", "mark", mark, "pid", (int)getpid(), "ms",
-                     (json_int_t)(now_ms() - engine.start_ms));
+    line = json_pack("{s:s, s:i, s:I, s:I}", "mark", mark, "pid", (int)getpid(), "ms",
+                     (json_int_t)(now_ms() - engine.start_ms), "clock_ms", (json_int_t)now_ms());
     if (request != NULL) {
         json_object_set_new(line, "head", json_stringn_nocheck(request, head));
         json_object_set_new(line, "body", json_stringn_nocheck(request + head, total - head));

@@ -103,6 +103,7 @@ static void load_config(struct fixture *f)
                                                   &gateway_options,  NULL };
     char *setting = xasprintf("BERTH_ENGINES_LLAMA_SERVER=%s/engine", f->dir);
     const char *const env[] = { setting, "BERTH_GPU_SCRIPTED=devices.yaml",
+                                "BERTH_GPU_INTERVAL=10s",
                                 "BERTH_CORS_ORIGINS=https://app.example,*", NULL };
     struct error e = { 0 };
 
@@ -139,8 +140,9 @@ static void make_files(struct fixture *f)
 
 static void build(struct fixture *f)
 {
-    static const struct store_schema *const schemas[] = { &events_schema, &access_schema,
-                                                          &models_schema, &engines_schema, NULL };
+    static const struct store_schema *const schemas[] = { &events_schema,    &access_schema,
+                                                          &models_schema,    &engines_schema,
+                                                          &placement_schema, NULL };
     const struct store_options store = { .path = ":memory:", .schemas = schemas };
     struct error e = { 0 };
     char *new_key = NULL;
@@ -164,11 +166,20 @@ static void build(struct fixture *f)
                                                               .events = f->events,
                                                               .models = f->models,
                                                               .metrics = f->metrics,
+                                                              .gpu = f->gpu,
                                                               .data_id = "test",
                                                               .self_path = "/proc/self/exe" });
     f->dispatch = dispatch_create(f->world, f->config, f->models, f->engines, f->metrics);
-    f->placement = placement_create(&(struct placement_in){
-        .world = f->world, .config = f->config, .models = f->models, .dispatch = f->dispatch });
+    f->placement = placement_create(&(struct placement_in){ .world = f->world,
+                                                            .config = f->config,
+                                                            .store = f->store,
+                                                            .events = f->events,
+                                                            .models = f->models,
+                                                            .engines = f->engines,
+                                                            .dispatch = f->dispatch,
+                                                            .gpu = f->gpu,
+                                                            .metrics = f->metrics });
+    assert_int_equal(placement_load(f->placement, &e), 0);
     f->gateway = gateway_create(&(struct gateway_in){ .world = f->world,
                                                       .config = f->config,
                                                       .models = f->models,
@@ -176,6 +187,12 @@ static void build(struct fixture *f)
                                                       .dispatch = f->dispatch,
                                                       .placement = f->placement,
                                                       .metrics = f->metrics });
+    f->monitor = monitor_create(&(struct monitor_in){ .world = f->world,
+                                                      .gpu = f->gpu,
+                                                      .models = f->models,
+                                                      .engines = f->engines,
+                                                      .dispatch = f->dispatch,
+                                                      .gateway = f->gateway });
     f->router = router_create();
     f->api = api_create(&(struct api_in){ .world = f->world,
                                           .config = f->config,
@@ -187,6 +204,7 @@ static void build(struct fixture *f)
                                           .placement = f->placement,
                                           .gateway = f->gateway,
                                           .gpu = f->gpu,
+                                          .monitor = f->monitor,
                                           .metrics = f->metrics,
                                           .router = f->router,
                                           .data_dir = f->dir,
@@ -224,9 +242,15 @@ struct fixture *fixture_create(void)
     build(f);
     listen_to(f, models_signal(f->models), engines_on_model, f->engines);
     listen_to(f, models_signal(f->models), dispatch_on_model, f->dispatch);
+    listen_to(f, models_signal(f->models), placement_on_model, f->placement);
     listen_to(f, models_signal(f->models), gateway_on_model, f->gateway);
     listen_to(f, engines_signal(f->engines), dispatch_on_instance, f->dispatch);
+    listen_to(f, engines_signal(f->engines), placement_on_instance, f->placement);
+    listen_to(f, dispatch_demand_signal(f->dispatch), placement_on_demand, f->placement);
+    listen_to(f, gpu_signal(f->gpu), placement_on_device, f->placement);
     listen_to(f, events_signal(f->events), api_on_event, f->api);
+    gpu_start(f->gpu); /* nothing is placed before the devices are known */
+    sim_run_for(f->world, 10);
     sim_set_program(f->world, "/engine", &engine_program, f);
     assert_int_equal(engines_recover(f->engines, &e), 0);
 
@@ -264,6 +288,7 @@ void fixture_destroy(struct fixture *f)
     }
     front_destroy(f->front);
     router_destroy(f->router);
+    monitor_destroy(f->monitor);
     gateway_destroy(f->gateway);
     placement_destroy(f->placement);
     dispatch_destroy(f->dispatch);

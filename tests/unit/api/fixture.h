@@ -25,13 +25,14 @@ struct fixture {
     struct dispatch *dispatch;
     struct placement *placement;
     struct gateway *gateway;
+    struct monitor *monitor;
     struct router *router;
     struct api *api;
     struct front *front;
     struct http_server *server;
     struct access_listener tag;
     struct http_upstream *client;
-    struct listener listeners[8];
+    struct listener listeners[12];
     size_t listener_count;
     char dir[64]; /* real and temporary, the working directory: holds model.gguf and an executable
                      "engine" */

@@ -44,9 +44,10 @@ static void test_words(void **state)
         enum instance_state state;
         const char *status, *health;
     } rows[] = {
-        { INSTANCE_STARTING, "starting", "unknown" }, { INSTANCE_READY, "running", "healthy" },
-        { INSTANCE_DRAINING, "stopping", "unknown" }, { INSTANCE_STOPPING, "stopping", "unknown" },
-        { INSTANCE_BACKOFF, "error", "unhealthy" },   { INSTANCE_FAILED, "error", "unhealthy" },
+        { INSTANCE_WAITING, "queued", "unknown" },    { INSTANCE_STARTING, "starting", "unknown" },
+        { INSTANCE_READY, "running", "healthy" },     { INSTANCE_DRAINING, "stopping", "unknown" },
+        { INSTANCE_STOPPING, "stopping", "unknown" }, { INSTANCE_BACKOFF, "error", "unhealthy" },
+        { INSTANCE_FAILED, "error", "unhealthy" },
     };
 
     assert_int_equal(ARRAY_SIZE(rows), INSTANCE_STATE_MAX_);
@@ -56,6 +57,14 @@ static void test_words(void **state)
         assert_string_equal(status_words(true, &inst)->status, rows[i].status);
         assert_string_equal(status_words(true, &inst)->health, rows[i].health);
     }
+    assert_string_equal(
+        status_words(true, &(struct instance){ .state = INSTANCE_WAITING, .displaced = true })
+            ->status,
+        "preempted");
+    assert_string_equal(
+        status_words(true, &(struct instance){ .state = INSTANCE_STARTING, .displaced = true })
+            ->status,
+        "starting");
     assert_string_equal(status_words(true, NULL)->status, "starting");
     assert_string_equal(status_words(false, NULL)->status, "stopped");
     assert_string_equal(status_words(false, NULL)->health, "unknown");

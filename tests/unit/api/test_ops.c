@@ -98,8 +98,8 @@ static void test_openapi(void **state)
         routes++;
     }
     assert_int_equal(routes, models_route_count + events_route_count + ops_route_count +
-                                 proxy_route_count + system_route_count +
-                                 gateway_routes(f->gateway)->count +
+                                 proxy_route_count + system_route_count + scheduler_route_count +
+                                 monitoring_route_count + gateway_routes(f->gateway)->count +
                                  gateway_anthropic_routes(f->gateway)->count +
                                  gateway_ollama_routes(f->gateway)->count);
     check_refs(a.json, a.json);

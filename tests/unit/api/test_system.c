@@ -108,8 +108,6 @@ static void test_resources(void **state)
     struct fixture *f = fixture_create();
     struct answer a;
 
-    gpu_start(f->gpu);
-    sim_run_for(f->world, 10);
     a = ask(f, "GET", "/api/v1/system/resources", NULL);
     assert_int_equal(a.status, 200);
     assert_int_equal(json_object_size(a.json), 11);
@@ -122,13 +120,85 @@ static void test_resources(void **state)
     fixture_destroy(f);
 }
 
+static const json_t *part(const struct answer *a, const char *name)
+{
+    const json_t *json = json_object_get(a->json, name);
+
+    if (!json_is_object(json)) {
+        fail_msg("%s is no object", name);
+    }
+    return json;
+}
+
+static void test_info(void **state)
+{
+    struct fixture *f = fixture_create();
+    const json_t *system, *cpu, *memory, *disk, *data;
+    struct answer a;
+
+    a = ask(f, "GET", "/api/v1/system/info", NULL);
+    assert_int_equal(a.status, 200);
+    system = part(&a, "system");
+    cpu = part(&a, "cpu");
+    memory = part(&a, "memory");
+    disk = part(&a, "disk");
+    data = part(&a, "data");
+    assert_int_equal(json_object_size(system), 12);
+    assert_text(system, "system", "Linux");
+    assert_true(json_is_string(json_object_get(system, "boot_time")));
+    assert_text(system, "python_version", NULL);
+    assert_true(num(cpu, "cpu_count_logical") >= num(cpu, "cpu_count_physical"));
+    assert_true(num(cpu, "cpu_count_physical") >= 1);
+    assert_non_null(json_object_get(cpu, "cpu_freq"));
+    assert_true(num(memory, "total") == num(memory, "used") + num(memory, "free"));
+    assert_true(num(memory, "total") > 1 << 20); /* bytes */
+    assert_true(num(disk, "total") == num(disk, "used") + num(disk, "free"));
+    assert_true(num(disk, "percent") > 0 && num(disk, "percent") <= 100);
+    assert_true(num(a.json, "code") == 0);
+    assert_text(a.json, "message", "success");
+    assert_text(data, "version", "9.9");
+    assert_text(data, "environment", "production");
+    assert_true(num(json_object_get(data, "database_stats"), "open_connections") == 1);
+    assert_true(num(json_object_get(data, "queue_status"), "models") == 0);
+    answer_finish(&a);
+    fixture_destroy(f);
+}
+
+static void test_health(void **state)
+{
+    static const char *const names[] = { "database", "gpu", "disk", "memory" };
+    struct fixture *f = fixture_create();
+    bool bad = false;
+    struct answer a;
+
+    a = ask(f, "GET", "/api/v1/system/health", NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        const json_t *one = json_object_get(part(&a, "components"), names[i]);
+        const char *status = json_string_value(json_object_get(one, "status"));
+
+        assert_true(json_is_string(json_object_get(one, "message")));
+        assert_true(str_eq(status, "healthy") || str_eq(status, "warning") ||
+                    str_eq(status, "critical"));
+        bad |= str_eq(status, "critical"); /* this machine's disk may be full */
+    }
+    assert_text(json_object_get(part(&a, "components"), "database"), "status", "healthy");
+    assert_true(num(json_object_get(part(&a, "components"), "gpu"), "gpu_count") == 2);
+    assert_int_equal(a.status, bad ? 503 : 200);
+    assert_true(num(a.json, "code") == (bad ? -1 : 0));
+    assert_text(part(&a, "data"), "database", "ok");
+    assert_text(part(&a, "data"), "redis", "disabled");
+    assert_int_equal(str_eq(json_string_value(json_object_get(a.json, "status")), "unhealthy"),
+                     bad);
+    answer_finish(&a);
+    fixture_destroy(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_devices),
-        cmocka_unit_test(test_one_device),
-        cmocka_unit_test(test_overview),
-        cmocka_unit_test(test_resources),
+        cmocka_unit_test(test_devices),  cmocka_unit_test(test_one_device),
+        cmocka_unit_test(test_overview), cmocka_unit_test(test_resources),
+        cmocka_unit_test(test_info),     cmocka_unit_test(test_health),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,8 +63,8 @@ static void on_demand(void *owner, const void *what)
     const struct demand *demand = what;
 
     assert_true(model_exists[demand->model_id - 1]);
-    assert_false(models[demand->model_id - 1].wanted);
-    assert_true(configs[demand->model_id - 1].on_demand);
+    assert_int_equal(models[demand->model_id - 1].wanted, demand->wants_room);
+    assert_true(demand->wants_room || configs[demand->model_id - 1].on_demand);
     s->demanded[demand->model_id - 1]++;
     s->demand_waiting = demand->waiting;
 }
@@ -219,6 +219,7 @@ void make_instance(struct scene *s, int i, int64_t model_id, unsigned slots)
     snprintf(instances[i].uuid, UUID_SIZE, "instance-%d-%u", i, ++serial);
     instance_exists[i] = true;
     drained[i] = 0;
+    tell(s, i, INSTANCE_WAITING, false);
     tell(s, i, INSTANCE_STARTING, false);
 }
 

@@ -18,6 +18,8 @@ static const char *const env[] = { "BERTH_GATEWAY_MAX_QUEUE=20", "BERTH_GATEWAY_
 
 /* Since the model's being wanted changed last. */
 static unsigned demanded_before[MODELS];
+/* When its line was empty last. */
+static unsigned demanded_when_empty[MODELS];
 
 static uint64_t below(struct scene *s, uint64_t bound)
 {
@@ -61,7 +63,7 @@ static void check_instance(struct scene *s, int i)
     assert_true(takes ? instances[i].state == INSTANCE_READY
                       : instances[i].state != INSTANCE_READY || deleted);
     if (instances[i].state == INSTANCE_DRAINING && load.in_flight == 0 &&
-        dispatch_model_load(s->d, instances[i].model_id).waiting == 0) {
+        (instances[i].displaced || dispatch_model_load(s->d, instances[i].model_id).waiting == 0)) {
         assert_true(drained[i] > 0);
     }
 }
@@ -85,8 +87,34 @@ static void check_asker(struct scene *s, const struct asker *a)
     }
 }
 
+static bool all_wait_for_room(int m)
+{
+    bool any = false;
+
+    for (int i = 0; i < INSTANCES; i++) {
+        if (instance_exists[i] && instances[i].model_id == m + 1) {
+            any = true;
+            if (instances[i].state != INSTANCE_WAITING) {
+                return false;
+            }
+        }
+    }
+    return any;
+}
+
+static void check_room_wanted(struct scene *s, int m)
+{
+    if (dispatch_model_load(s->d, m + 1).waiting == 0) {
+        demanded_when_empty[m] = s->demanded[m];
+    } else if (models[m].wanted && all_wait_for_room(m)) {
+        assert_true(s->demanded[m] > demanded_before[m]);
+        assert_true(s->demanded[m] > demanded_when_empty[m]);
+    }
+}
+
 static void check_model(struct scene *s, int m)
 {
+    check_room_wanted(s, m);
     if (model_exists[m] && !models[m].wanted && dispatch_model_load(s->d, m + 1).waiting > 0) {
         assert_true(configs[m].on_demand);
         assert_true(s->demanded[m] > demanded_before[m]);
@@ -128,14 +156,16 @@ static void lose_requests(struct scene *s, int i)
 
 static void move_instance(struct scene *s, int i)
 {
-    static const enum instance_state next[] = { INSTANCE_READY, INSTANCE_DRAINING, INSTANCE_BACKOFF,
-                                                INSTANCE_FAILED, INSTANCE_STOPPING };
+    static const enum instance_state next[] = { INSTANCE_READY,    INSTANCE_DRAINING,
+                                                INSTANCE_BACKOFF,  INSTANCE_FAILED,
+                                                INSTANCE_STOPPING, INSTANCE_WAITING };
     enum instance_state to = next[below(s, ARRAY_SIZE(next))];
 
     if (to == INSTANCE_DRAINING && instances[i].state != INSTANCE_READY) {
         to = INSTANCE_STOPPING;
     }
     drained[i] = 0;
+    instances[i].displaced = to == INSTANCE_DRAINING && below(s, 2);
     tell(s, i, to, false);
     if (to != INSTANCE_READY && to != INSTANCE_DRAINING) {
         lose_requests(s, i);
@@ -241,6 +271,7 @@ static void run_history(uint64_t seed)
 
     open_scene_with(&s, seed, env);
     memset(demanded_before, 0, sizeof(demanded_before));
+    memset(demanded_when_empty, 0, sizeof(demanded_when_empty));
     for (int m = 0; m < MODELS; m++) {
         configs[m].on_demand = m < 2;
         models[m].wanted = below(&s, 3) > 0;

@@ -231,6 +231,9 @@ static void check_start(struct sim_engine *engine)
     if (count_replica(rig, engine->alias, engine->replica) != 0) {
         fail_msg("a second process of %s, replica %u starts", engine->alias, engine->replica);
     }
+    if (rig->gated && !engines_find(rig->engines, engine->uuid)->place.count) {
+        fail_msg("a process of %s starts without a place", engine->alias);
+    }
     if (count_rows(rig, engine->uuid) != 1) {
         fail_msg("a process of %s starts without its row", engine->alias);
     }
@@ -381,10 +384,12 @@ static void on_change(void *owner, const void *what)
 {
     struct rig *rig = owner;
     const struct instance_change *c = what;
+    const char *word = c->gone ? "gone" : instance_state_name(c->to);
     size_t used = strlen(rig->trail);
 
-    snprintf(rig->trail + used, sizeof(rig->trail) - used, "%s%s", used ? " " : "",
-             c->gone ? "gone" : instance_state_name(c->to));
+    if (c->gone || c->from != c->to || !str_ends(rig->trail, word)) { /* else it is only news */
+        snprintf(rig->trail + used, sizeof(rig->trail) - used, "%s%s", used ? " " : "", word);
+    }
     if (rig->drains && c->to == INSTANCE_DRAINING && !c->gone) {
         engines_drained(rig->engines, c->instance->uuid);
     }
@@ -402,6 +407,8 @@ static void make_engines(struct rig *rig)
         .metrics = rig->metrics,
         .data_id = "data",
         .self_path = "/sim/berth",
+        .places_itself = !rig->gated,
+        .proc_path = "proc",
     });
     rig->on_model = (struct listener){ .fn = engines_on_model, .owner = rig->engines };
     notify_add(models_signal(rig->models), &rig->on_model);
@@ -454,6 +461,7 @@ static void enter_dir(struct rig *rig)
     strcpy(rig->dir, "/tmp/berth-engines-XXXXXX");
     assert_non_null(mkdtemp(rig->dir));
     assert_int_equal(chdir(rig->dir), 0);
+    assert_int_equal(mkdir("proc", 0700), 0);
     fd = open("model.gguf", O_WRONLY | O_CREAT, 0600);
     assert_true(fd >= 0);
     close(fd);
@@ -476,6 +484,7 @@ struct rig *rig_create_with(uint64_t seed, const struct rig_options *options)
     if (!getenv("VERBOSE")) {
         log_set_fd(-1);
     }
+    rig->gated = options->gated;
     enter_dir(rig);
     load_config(rig, options);
     list_init(&rig->alive);
@@ -493,6 +502,15 @@ struct rig *rig_create_with(uint64_t seed, const struct rig_options *options)
     make_engines(rig);
     rig_recover(rig);
     return rig;
+}
+
+void rig_count_oom_kill(struct rig *rig, unsigned count)
+{
+    FILE *f = fopen("proc/vmstat", "w");
+
+    assert_non_null(f);
+    fprintf(f, "nr_free_pages 1\noom_kill %u\nunevictable_pgs_culled 0\n", count);
+    fclose(f);
 }
 
 static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)

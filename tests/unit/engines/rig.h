@@ -65,6 +65,7 @@ struct rig_options {
                                                  NULL-terminated; may be NULL */
     const struct option_table *const *tables; /* NULL-terminated; NULL: those of the engines */
     const struct store_schema *const *schemas; /* NULL-terminated; NULL: events, models, engines */
+    bool gated; /* instances wait until the test places them; else they place themselves */
 };
 
 enum { RIG_CHANGES_MAX = 256 };
@@ -83,6 +84,7 @@ struct rig {
     const struct rig_service *service; /* instead of one-line answers; may be NULL */
     void *user;                        /* the service's */
     struct list alive;                 /* struct sim_engine */
+    bool gated;                        /* see rig_options */
     bool drains;                       /* says at once that a draining instance is empty */
     unsigned starts;                   /* of leaders, so far */
     char trail[4096];                  /* "starting ready draining …" as told by the signal */
@@ -128,6 +130,9 @@ size_t rig_count_instances(struct rig *rig, int64_t model_id, enum instance_stat
  * NULL when the port is taken. Closing accepts NULL. */
 struct sim_engine *rig_open_endpoint(struct rig *rig, uint16_t port);
 void rig_close_endpoint(struct sim_engine *endpoint);
+
+/* What the kernel's count of its OOM kills is from now on. */
+void rig_count_oom_kill(struct rig *rig, unsigned count);
 
 size_t rig_count_alive(struct rig *rig, const char *alias); /* workers too; NULL: of all models */
 int64_t rig_count_rows(struct rig *rig);

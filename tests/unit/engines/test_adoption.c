@@ -151,7 +151,8 @@ static int be_berth(void)
                                                              .models = b.models,
                                                              .metrics = metrics,
                                                              .data_id = dir,
-                                                             .self_path = self });
+                                                             .self_path = self,
+                                                             .places_itself = true });
     on_model = (struct listener){ .fn = engines_on_model, .owner = b.engines };
     notify_add(models_signal(b.models), &on_model);
     listener = (struct listener){ .fn = on_change, .owner = &b };

@@ -213,6 +213,110 @@ static void test_a_part_of_a_card_is_named_by_its_uuid(void **state)
     close_room(&room);
 }
 
+static char *variable_at(const struct room *room, const struct place *place, const char *members)
+{
+    struct model_config *model = driver_model("llama_cpp", members);
+    const struct engine_context c = { .model = model, .gpu = room->gpu, .place = place };
+    struct gpus gpus = gpus_for(&c);
+    char *variable = devices_variable(model, &gpus);
+
+    model_config_free(model);
+    return variable;
+}
+
+static void expect_at(const struct room *room, const struct place *place, const char *members,
+                      const char *want)
+{
+    char *variable = variable_at(room, place, members);
+
+    assert_non_null(variable);
+    assert_string_equal(variable, want);
+    free(variable);
+}
+
+/* A place goes before what the definition names; its indexes are the room's, engines are told their
+ * vendor's. */
+static void test_a_place_says_the_devices(void **state)
+{
+    struct room room = open_room("devices:\n"
+                                 "  - {id: a, memory_total: 1GiB}\n"
+                                 "  - {id: b, memory_total: 1GiB}\n"
+                                 "  - {id: c, memory_total: 1GiB, vendor: amd}\n"
+                                 "  - {id: d, memory_total: 1GiB, vendor: amd}\n");
+    const struct place both = { .count = 2, .shares = { { 1, 5 }, { 0, 5 } } };
+    const struct place amd = { .count = 1, .shares = { { 3, 5 } } };
+
+    expect_at(&room, &both, NULL, "CUDA_VISIBLE_DEVICES=1,0");
+    expect_at(&room, &amd, NULL, "HIP_VISIBLE_DEVICES=1");
+    expect_at(&room, &amd, "\"gpu_devices\":[0]", "HIP_VISIBLE_DEVICES=1");
+    expect_at(&room, NULL, "\"gpu_devices\":[1]", "CUDA_VISIBLE_DEVICES=1");
+    assert_null(variable_at(&room, NULL, NULL));
+    close_room(&room);
+}
+
+static void test_a_place_on_parts_of_cards(void **state)
+{
+    struct room room = open_room("devices:\n"
+                                 "  - {id: MIG-1, uuid: MIG-1, mig: true, memory_total: 1GiB}\n"
+                                 "  - {id: MIG-2, uuid: MIG-2, mig: true, memory_total: 1GiB}\n");
+    const struct place second = { .count = 1, .shares = { { 1, 5 } } };
+
+    expect_at(&room, &second, NULL, "CUDA_VISIBLE_DEVICES=MIG-2");
+    close_room(&room);
+}
+
+/* On the host a place says nothing to an engine; on several devices llama.cpp is told equal parts,
+ * unless somebody says otherwise. */
+static void test_the_split_over_devices(void **state)
+{
+    static const struct {
+        unsigned count;
+        const char *members;
+        bool split;
+    } rows[] = {
+        { 2, NULL, true },
+        { 1, NULL, false },
+        { 2, "\"parameters\":{\"tensor_split\":\"3,1\"}", false },
+        { 2, "\"parameters\":{\"split_mode\":\"none\"}", false },
+    };
+    struct room gpus = open_room("devices:\n"
+                                 "  - {id: a, memory_total: 1GiB}\n"
+                                 "  - {id: b, memory_total: 1GiB}\n");
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct place place = { .count = rows[i].count, .shares = { { 0, 1 }, { 1, 1 } } };
+        struct model_config *model = driver_model("llama_cpp", rows[i].members);
+        struct engine_command made = { 0 };
+        struct error err = { 0 };
+        bool split = false;
+
+        assert_int_equal(
+            llamacpp_driver.command(&(struct engine_context){ .config = driver_rig_config,
+                                                              .model = model,
+                                                              .gpu = gpus.gpu,
+                                                              .place = &place,
+                                                              .socket_path = "x.sock" },
+                                    &made, &err),
+            0);
+        for (char **word = made.argv; *word; word++) {
+            split |= str_eq(*word, "--tensor-split") && str_eq(word[1], "1,1");
+        }
+        assert_int_equal(split, rows[i].split);
+        engine_command_finish(&made);
+        model_config_free(model);
+    }
+    close_room(&gpus);
+}
+
+static void test_a_place_on_the_host_says_nothing(void **state)
+{
+    struct room room = open_room("");
+    const struct place host = { .count = 1, .shares = { { 0, 5 } } };
+
+    assert_null(variable_at(&room, &host, NULL));
+    close_room(&room);
+}
+
 static void test_no_scripted_device_is_the_cpu(void **state)
 {
     struct room room = open_room("");
@@ -231,6 +335,10 @@ int main(void)
         cmocka_unit_test(test_the_room_says_what_there_is),
         cmocka_unit_test(test_a_device_that_vanished_is_refused),
         cmocka_unit_test(test_a_part_of_a_card_is_named_by_its_uuid),
+        cmocka_unit_test(test_a_place_says_the_devices),
+        cmocka_unit_test(test_a_place_on_parts_of_cards),
+        cmocka_unit_test(test_the_split_over_devices),
+        cmocka_unit_test(test_a_place_on_the_host_says_nothing),
         cmocka_unit_test(test_no_scripted_device_is_the_cpu),
     };
 

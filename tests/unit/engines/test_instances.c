@@ -45,7 +45,7 @@ static void test_becomes_ready(void **state)
     struct sim_engine *engine = rig_engine(rig, "m");
     char *metrics;
 
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     assert_int_equal(pub->process.pid, engine->process->id.pid);
     assert_int_equal(pub->slots, 4);
     assert_true(pub->ready_in_ms >= 70 && pub->ready_in_ms < 400);
@@ -78,7 +78,7 @@ static void test_unwanted_is_not_started(void **state)
     rig_await(rig, id, INSTANCE_READY, 1000);
     rig_want(rig, id, false);
     rig_await_gone(rig, id, 1000);
-    assert_string_equal(rig->trail, "starting ready draining stopping gone");
+    assert_string_equal(rig->trail, "waiting starting ready draining stopping gone");
     sim_run_for(rig->world, 600 * 1000);
     assert_int_equal(rig->starts, 1);
     assert_int_equal(rig_count_alive(rig, NULL), 0);
@@ -94,7 +94,7 @@ static void test_draining_waits_for_what_runs(void **state)
     rig->drains = false;
     rig_want(rig, id, false);
     sim_run_for(rig->world, 29 * 1000);
-    assert_string_equal(rig->trail, "starting ready draining");
+    assert_string_equal(rig->trail, "waiting starting ready draining");
     assert_int_equal(rig_count_alive(rig, "m"), 1);
     assert_true(has_route(uuid));
     engines_drained(rig->engines, uuid);
@@ -137,7 +137,7 @@ static void test_wanted_again_while_draining_stays(void **state)
     rig_want(rig, id, true);
     rig_await(rig, id, INSTANCE_READY, 100);
     sim_run_for(rig->world, 120 * 1000);
-    assert_string_equal(rig->trail, "starting ready draining ready");
+    assert_string_equal(rig->trail, "waiting starting ready draining ready");
     assert_int_equal(rig->starts, 1);
 }
 
@@ -150,7 +150,7 @@ static void test_stopped_before_it_was_ready(void **state)
     sim_run_for(rig->world, 1000);
     rig_want(rig, id, false);
     rig_await_gone(rig, id, 1000);
-    assert_string_equal(rig->trail, "starting stopping gone");
+    assert_string_equal(rig->trail, "waiting starting stopping gone");
     assert_int_equal(rig_count_alive(rig, "m"), 0);
 }
 
@@ -184,7 +184,7 @@ static void test_crash_loop_ends_in_failed_with_the_last_words(void **state)
     began = now();
     id = rig_add_model(rig, "m", QUICK_RETRY);
     pub = rig_await(rig, id, INSTANCE_FAILED, 60 * 1000);
-    assert_string_equal(rig->trail, "starting backoff starting backoff starting failed");
+    assert_string_equal(rig->trail, "waiting starting backoff waiting starting backoff waiting starting failed");
     assert_int_equal(rig->starts, 3);
     assert_true(now() - began >= 1000 + 2000); /* 1 s, then 2 s */
     assert_contains(pub->last_error, "exited with code 1 while loading: ");
@@ -237,7 +237,7 @@ static void test_crash_of_a_ready_one_is_answered_at_once(void **state)
     sim_process_exit(rig_engine(rig, "m")->process, 0, 9);
     rig_await(rig, id, INSTANCE_STARTING, 100);
     pub = rig_await(rig, id, INSTANCE_READY, 400);
-    assert_string_equal(rig->trail, "starting ready backoff starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready backoff waiting starting ready");
     assert_string_equal(pub->uuid, uuid);
     assert_int_equal(pub->restarts, 1);
     assert_contains(pub->last_error, "was killed by signal 9");
@@ -265,7 +265,7 @@ static void test_without_retry_the_first_crash_is_the_last(void **state)
     rig_await(rig, id, INSTANCE_READY, 1000);
     sim_process_exit(rig_engine(rig, "m")->process, 3, 0);
     rig_await(rig, id, INSTANCE_FAILED, 100);
-    assert_string_equal(rig->trail, "starting ready failed");
+    assert_string_equal(rig->trail, "waiting starting ready failed");
 }
 
 static void test_delays_grow_and_have_a_limit(void **state)
@@ -296,7 +296,7 @@ static void test_never_ready_is_killed_in_the_end(void **state)
     assert_int_equal(rig_count_alive(rig, "m"), 1);
     pub = rig_await(rig, id, INSTANCE_FAILED, 5000);
     assert_contains(pub->last_error, "not ready after 300 s");
-    assert_string_equal(rig->trail, "starting stopping failed");
+    assert_string_equal(rig->trail, "waiting starting stopping failed");
     assert_int_equal(rig_count_alive(rig, "m"), 0);
 }
 
@@ -311,7 +311,7 @@ static void test_hung_engine_is_replaced(void **state)
     rig_await(rig, id, INSTANCE_STOPPING, 10 * 1000);
     pub = rig_await(rig, id, INSTANCE_READY, 1000);
     assert_contains(pub->last_error, "hung: 3 health probes in a row failed");
-    assert_string_equal(rig->trail, "starting ready stopping backoff starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready stopping backoff waiting starting ready");
 }
 
 static void test_one_that_works_is_not_hung(void **state)
@@ -325,7 +325,7 @@ static void test_one_that_works_is_not_hung(void **state)
         engines_note_progress(rig->engines, uuid);
         sim_run_for(rig->world, 1000);
     }
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     rig_await(rig, id, INSTANCE_STOPPING, 20 * 1000);
 }
 
@@ -358,7 +358,7 @@ static void test_update_restarts_it_drained(void **state)
     rig_update_model(rig, id, "m", "\"parameters\":{\"ctx_size\":4096}");
     rig_await(rig, id, INSTANCE_STARTING, 1000);
     pub = rig_await(rig, id, INSTANCE_READY, 1000);
-    assert_string_equal(rig->trail, "starting ready draining stopping gone starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready draining stopping gone waiting starting ready");
     assert_true(pub->model_epoch > epoch);
     assert_string_not_equal(pub->uuid, uuid);
     assert_int_equal(rig_count_rows(rig), 1);
@@ -372,7 +372,7 @@ static void test_restart_is_drained_too(void **state)
     engines_restart(rig->engines, id);
     rig_await(rig, id, INSTANCE_STARTING, 1000);
     rig_await(rig, id, INSTANCE_READY, 1000);
-    assert_string_equal(rig->trail, "starting ready draining stopping gone starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready draining stopping gone waiting starting ready");
 }
 
 /* Seed 003, bug 2 */
@@ -462,7 +462,7 @@ static void test_deleted_while_it_starts(void **state)
     rig_remove_model(rig, id);
     rig_await_gone(rig, id, 1000);
     sim_run_for(rig->world, 60 * 1000);
-    assert_string_equal(rig->trail, "starting stopping gone");
+    assert_string_equal(rig->trail, "waiting starting stopping gone");
     assert_int_equal(rig_count_alive(rig, NULL), 0);
     assert_int_equal(rig_count_rows(rig), 0);
 }
@@ -490,7 +490,7 @@ static void test_missing_binary_is_named(void **state)
 
     assert_contains(pub->last_error, "/nowhere/llama-server");
     sim_run_for(rig->world, 3600 * 1000);
-    assert_string_equal(rig->trail, "starting failed");
+    assert_string_equal(rig->trail, "waiting failed");
 }
 
 static void test_binary_that_is_no_program_is_named(void **state)
@@ -565,7 +565,7 @@ static void test_missing_file_fails_at_once(void **state)
                         "cannot read the model file nowhere.gguf: No such file or directory");
     assert_int_equal(rig->starts, 0);
     sim_run_for(rig->world, 3600 * 1000);
-    assert_string_equal(rig->trail, "starting failed");
+    assert_string_equal(rig->trail, "waiting failed");
 }
 
 static void test_program_that_cannot_run_fails_at_once(void **state)

@@ -45,7 +45,8 @@ static void test_plain_command(void **state)
     assert_has(line, " --metrics");
     assert_has_not(line, "--port");
     assert_has_not(line, "--n-gpu-layers");
-    assert_string_equal(env, "LLAMA_ARG_ENDPOINT_SLOTS=1 LLAMA_ARG_NO_WEBUI=1 LLAMA_ARG_WEBUI=0 "
+    assert_string_equal(env, "LLAMA_ARG_FIT=off LLAMA_ARG_CACHE_RAM=0 LLAMA_ARG_ENDPOINT_SLOTS=1 "
+                             "LLAMA_ARG_NO_WEBUI=1 LLAMA_ARG_WEBUI=0 "
                              "LLAMA_ARG_UI=0");
     assert_int_equal(slots, 4);
     free(line);
@@ -102,16 +103,16 @@ static void test_what_versions_say_differently(void **state)
     static const struct {
         const char *members, *env;
     } cases[] = {
-        { "\"mlock\":true", "LLAMA_ARG_MLOCK=1 LLAMA_ARG_LOAD_MODE=mmap+mlock LLAMA_ARG_E" },
-        { "\"no_mmap\":true", "LLAMA_ARG_NO_MMAP=1 LLAMA_ARG_LOAD_MODE=none LLAMA_ARG_E" },
+        { "\"mlock\":true", "LLAMA_ARG_MLOCK=1 LLAMA_ARG_LOAD_MODE=mmap+mlock LLAMA_ARG_FIT" },
+        { "\"no_mmap\":true", "LLAMA_ARG_NO_MMAP=1 LLAMA_ARG_LOAD_MODE=none LLAMA_ARG_FIT" },
         { "\"mlock\":true,\"no_mmap\":true",
-          "LLAMA_ARG_MLOCK=1 LLAMA_ARG_NO_MMAP=1 LLAMA_ARG_LOAD_MODE=mlock LLAMA_ARG_E" },
+          "LLAMA_ARG_MLOCK=1 LLAMA_ARG_NO_MMAP=1 LLAMA_ARG_LOAD_MODE=mlock LLAMA_ARG_FIT" },
         { "\"flash_attn\":true", "LLAMA_ARG_FLASH_ATTN=1 " },
         { "\"flash_attn\":\"on\"", "LLAMA_ARG_FLASH_ATTN=1 " },
         { "\"flash_attn\":false", "LLAMA_ARG_FLASH_ATTN=0 " },
         { "\"flash_attn\":\"auto\"", "LLAMA_ARG_FLASH_ATTN=auto " },
         { "\"flash_attn\":true,\"env\":{\"LLAMA_ARG_FLASH_ATTN\":\"off\"}",
-          "LLAMA_ARG_FLASH_ATTN=off LLAMA_ARG_E" },
+          "LLAMA_ARG_FLASH_ATTN=off LLAMA_ARG_FIT" },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -270,6 +271,23 @@ static void test_definition_and_machine(void **state)
     driver_check_apart(DRIVER, "\"gpu_devices\":[77]", NULL, "no device 77");
 }
 
+/* Nothing that it takes goes beside the reckoning, unless the definition says so. */
+static void test_what_is_planned_is_run(void **state)
+{
+    char *line, *env;
+
+    line = command_of("\"parameters\":{\"cache_ram\":512}", &env, NULL);
+    assert_has(env, "LLAMA_ARG_FIT=off LLAMA_ARG_CACHE_RAM=512 ");
+    assert_has_not(line, "cache");
+    free(line);
+    free(env);
+    line = command_of("\"parameters\":{\"env\":{\"LLAMA_ARG_FIT\":\"on\"}}", &env, NULL);
+    assert_has(env, "LLAMA_ARG_FIT=on");
+    assert_has_not(env, "LLAMA_ARG_FIT=off");
+    free(line);
+    free(env);
+}
+
 static void test_framework_names(void **state)
 {
     char names[128];
@@ -278,9 +296,9 @@ static void test_framework_names(void **state)
     assert_ptr_equal(driver_find("llamacpp"), DRIVER);
     assert_ptr_equal(driver_find("command"), &command_driver);
     assert_ptr_equal(driver_find("openai"), &openai_driver);
-    assert_null(driver_find("vllm"));
+    assert_null(driver_find("nobody"));
     driver_names(names, sizeof(names));
-    assert_string_equal(names, "llama_cpp, llamacpp, command, openai");
+    assert_has(names, "llama_cpp, llamacpp, command, openai");
 }
 
 /* ---- what engines write */
@@ -444,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_own_binary),
         cmocka_unit_test(test_validation),
         cmocka_unit_test(test_definition_and_machine),
+        cmocka_unit_test(test_what_is_planned_is_run),
         cmocka_unit_test(test_framework_names),
         cmocka_unit_test(test_last_words_of_a_load_error),
         cmocka_unit_test(test_last_words_begin_with_the_cause),

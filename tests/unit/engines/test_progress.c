@@ -55,12 +55,12 @@ static void test_no_progress_is_hung_although_it_answers(void **state)
     engines_note_work(rig->engines, uuid, 1, false);
     engines_note_work(rig->engines, uuid, 1, true);
     pass(39);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     rig_await(rig, id, INSTANCE_STARTING, 1100);
     pub = rig_await(rig, id, INSTANCE_READY, 1000);
     assert_string_equal(pub->last_error, "hung: it worked on 2 requests and made no progress for "
                                          "40 s (its health probe still answers)");
-    assert_string_equal(rig->trail, "starting ready stopping backoff starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready stopping backoff waiting starting ready");
     metrics = rig_metrics(rig);
     assert_contains(metrics, "berth_instance_failures_total{model=\"m\",reason=\"hung\"} 1");
     free(metrics);
@@ -87,7 +87,7 @@ static void test_idle_is_not_hung(void **state)
     engines_note_work(rig->engines, uuid, -1, true); /* of an earlier life: never below none */
     engines_note_work(rig->engines, uuid, 1, true);
     pass(30);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     pass(15);
     assert_contains(rig->trail, "ready stopping");
 }
@@ -100,7 +100,7 @@ static void test_bytes_are_progress(void **state)
         pass(35);
         engines_note_progress(rig->engines, uuid);
     }
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     pass(41);
     assert_contains(rig->trail, "ready stopping");
 }
@@ -113,7 +113,7 @@ static void test_its_number_is_progress(void **state)
         rig_engine(rig, "m")->progress++; /* a long prompt: no byte, but it goes on */
         pass(5);
     }
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     pass(60);
     assert_contains(rig->trail, "ready stopping");
 }
@@ -126,7 +126,7 @@ static void test_number_of_before_the_last_byte_tells_nothing(void **state)
     rig_engine(rig, "m")->progress = 77;
     engines_note_progress(rig->engines, uuid);
     pass(39);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     pass(2);
     assert_contains(rig->trail, "ready stopping");
 }
@@ -152,10 +152,10 @@ static void test_without_a_number_only_streams_are_judged(void **state)
     add_ready(BY_COMMAND);
     engines_note_work(rig->engines, uuid, 1, false);
     pass(600);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     engines_note_work(rig->engines, uuid, 1, true);
     pass(39);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     pass(2);
     assert_contains(rig->trail, "ready stopping");
 }
@@ -167,10 +167,10 @@ static void test_who_refuses_to_tell_is_judged_by_streams_only(void **state)
     rig_engine(rig, "m")->slots_status = 501;
     engines_note_work(rig->engines, uuid, 1, false);
     pass(600);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     engines_note_work(rig->engines, uuid, 1, true);
     pass(39);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     pass(2);
     assert_contains(rig->trail, "ready stopping");
 }
@@ -194,10 +194,10 @@ static void test_stall_while_it_drains_is_the_drains_affair(void **state)
     rig->drains = false;
     rig_want(rig, id, false);
     pass(20);
-    assert_string_equal(rig->trail, "starting ready draining");
+    assert_string_equal(rig->trail, "waiting starting ready draining");
     rig_want(rig, id, true);
     pass(39);
-    assert_string_equal(rig->trail, "starting ready draining ready");
+    assert_string_equal(rig->trail, "waiting starting ready draining ready");
     pass(2);
     assert_contains(rig->trail, "draining ready stopping");
 }
@@ -211,7 +211,7 @@ static void test_hung_by_every_sign_is_ended_once(void **state)
     pass(50);
     engines_note_work(rig->engines, uuid, -1, true);
     pass(200);
-    assert_string_equal(rig->trail, "starting ready stopping backoff starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready stopping backoff waiting starting ready");
     assert_int_equal(rig->starts, 2);
     assert_int_equal(rig_count_alive(rig, "m"), 1);
 }
@@ -267,7 +267,7 @@ static void test_sleeping_is_seen_and_left_in_peace(void **state)
     /* The rig's engine objects when it is asked for its progress. It may load anew: 300 s more. */
     engines_note_work(rig->engines, uuid, 1, true);
     pass(330);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     engines_note_progress(rig->engines, uuid);
     assert_false(engines_of_model(rig->engines, id)->sleeping);
 }
@@ -359,7 +359,7 @@ static void test_disabled_means_never_asked(void **state)
     assert_int_equal(probes_within(600), 0);
     rig_engine(rig, "m")->hung = true;
     pass(600);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
 }
 
 static void test_timeout_is_the_models(void **state)
@@ -367,7 +367,7 @@ static void test_timeout_is_the_models(void **state)
     add_ready("\"health_check\":{\"interval\":100,\"timeout\":50,\"max_failures\":1}");
     rig_engine(rig, "m")->hung = true;
     pass(145);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     pass(10);
     assert_contains(rig->trail, "ready stopping");
 }
@@ -378,12 +378,12 @@ static void test_max_failures_are_the_models(void **state)
 
     rig_engine(rig, "m")->status = 500;
     pass(45);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     rig_engine(rig, "m")->status = 200; /* only those in a row count */
     pass(10);
     rig_engine(rig, "m")->status = 500;
     pass(44);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     rig_await(rig, id, INSTANCE_STARTING, 7000);
     assert_contains(rig_await(rig, id, INSTANCE_READY, 1000)->last_error,
                     "5 health probes in a row failed (it answered with status 500)");

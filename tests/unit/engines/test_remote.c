@@ -68,12 +68,12 @@ static void test_is_ready_without_a_process(void **state)
     assert_int_equal(sim_live_processes(rig->world), 0);
     assert_contains(endpoint->request, "GET /base/v1/models HTTP/1.1\r\n");
     pass(600);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     assert_true(pub->last_probe_wall_ms > 0);
 
     rig_want(rig, id, false);
     rig_await_gone(rig, id, 1000);
-    assert_string_equal(rig->trail, "starting ready draining gone");
+    assert_string_equal(rig->trail, "waiting starting ready draining gone");
 }
 
 static void test_comes_back_however_long_that_takes(void **state)
@@ -158,13 +158,13 @@ static void test_is_judged_by_its_probe_alone(void **state)
     pub = rig_await(rig, id, INSTANCE_READY, 1000);
     engines_note_work(rig->engines, pub->uuid, 1, true);
     pass(3600);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     endpoint->status = 503;
     for (int i = 0; i < 100; i++) {
         engines_note_progress(rig->engines, pub->uuid);
         pass(1);
     }
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
 }
 
 static void test_without_retry_it_fails(void **state)
@@ -174,7 +174,7 @@ static void test_without_retry_it_fails(void **state)
     rig_await(rig, id, INSTANCE_FAILED, 1000);
     go_up();
     pass(3600);
-    assert_string_equal(rig->trail, "starting failed");
+    assert_string_equal(rig->trail, "waiting starting failed");
     engines_retry(rig->engines, id);
     rig_await(rig, id, INSTANCE_READY, 1000);
 }

@@ -180,7 +180,7 @@ static void test_what_does_not_concern_the_engine_leaves_it_alone(void **state)
 
     update(id, "\"aliases\":[\"other\"],\"priority\":7,\"health_check\":{\"interval\":3}");
     sim_run_for(rig->world, 1000);
-    assert_string_equal(rig->trail, "starting ready");
+    assert_string_equal(rig->trail, "waiting starting ready");
     assert_true(engines_of_model(rig->engines, id)->model_epoch > epoch);
     rig_crash(rig); /* and berth's next life agrees */
     rig_recover(rig);

@@ -1,0 +1,625 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The policy's rules, one example each. Sizes are in GB; the clock stands at NOW. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "base/macros.h"
+#include "placement/policy.h"
+
+enum { NOW = 1000000, SECOND = 1000, MOST = 8 };
+#define GB (1ULL << 30)
+
+/* One machine; every test sets it up anew. */
+static struct policy_device devices[MOST];
+static struct policy_instance models[MOST];
+static struct policy_snapshot s;
+static struct policy_plan plan;
+
+static int set_up(void **state)
+{
+    memset(devices, 0, sizeof(devices));
+    memset(models, 0, sizeof(models));
+    s = (struct policy_snapshot){
+        .now_ms = NOW,
+        .rules = { .preemption = true,
+                   .auto_recovery = true,
+                   .threshold = 1.0,
+                   .min_residency_ms = 10 * SECOND,
+                   .return_after_ms = 5 * SECOND,
+                   .swap_wait_ms = 15 * SECOND },
+        .devices = devices,
+        .instances = models,
+    };
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    policy_plan_finish(&plan);
+    return 0;
+}
+
+static struct policy_device *add_device(uint64_t gb)
+{
+    struct policy_device *d = &devices[s.device_count];
+
+    *d = (struct policy_device){ .index = (int)s.device_count, .total_bytes = gb * GB };
+    s.device_count++;
+    return d;
+}
+
+static struct policy_instance *add_waiting(int priority, uint64_t gb)
+{
+    struct policy_instance *i = &models[s.instance_count];
+
+    *i = (struct policy_instance){
+        .id = s.instance_count + 1,
+        .model_id = (int64_t)s.instance_count + 1,
+        .priority = priority,
+        .may_preempt = true,
+        .need = { .split_bytes = gb * GB, .min_devices = 1, .max_devices = 1 },
+        .vendor = -1,
+        .since_ms = NOW - 60 * SECOND,
+    };
+    s.instance_count++;
+    return i;
+}
+
+static struct policy_instance *add_ready(int priority, uint64_t gb, int device)
+{
+    struct policy_instance *i = add_waiting(priority, gb);
+
+    i->state = POLICY_READY;
+    i->place = (struct place){ .count = 1, .shares = { { device, gb * GB } } };
+    return i;
+}
+
+static void ask_for(struct policy_instance *i, uint64_t since_ms)
+{
+    i->waiting = 1;
+    i->waiting_since_ms = since_ms;
+}
+
+static void decide(void)
+{
+    policy_plan_finish(&plan);
+    policy_decide(&s, &plan);
+}
+
+static const struct policy_action *done(enum policy_action_kind kind,
+                                        const struct policy_instance *i)
+{
+    for (size_t a = 0; a < plan.action_count; a++) {
+        if (plan.actions[a].kind == kind && plan.actions[a].instance == (size_t)(i - models)) {
+            return &plan.actions[a];
+        }
+    }
+    return NULL;
+}
+
+static const struct policy_verdict *waits(const struct policy_instance *i,
+                                          enum policy_reason reason)
+{
+    for (size_t v = 0; v < plan.verdict_count; v++) {
+        if (plan.verdicts[v].instance == (size_t)(i - models)) {
+            assert_string_equal(policy_reason_name(plan.verdicts[v].reason),
+                                policy_reason_name(reason));
+            return &plan.verdicts[v];
+        }
+    }
+    fail_msg("it has no verdict");
+    return NULL;
+}
+
+static void assert_placed_on(const struct policy_instance *i, int device)
+{
+    const struct policy_action *a = done(POLICY_RESERVE, i);
+
+    assert_non_null(a);
+    assert_int_equal(a->place.count, 1);
+    assert_int_equal(a->place.shares[0].device, device);
+}
+
+/* ---- where ---- */
+
+static void the_device_that_is_filled_best_is_taken(void **state)
+{
+    struct policy_instance *i = add_waiting(5, 20);
+
+    add_device(80);
+    add_device(24);
+    add_device(48);
+    decide();
+    assert_placed_on(i, 1);
+    assert_non_null(done(POLICY_LOAD, i));
+    s.rules.algorithm = POLICY_SPREAD;
+    decide();
+    assert_placed_on(i, 0);
+}
+
+static void what_fits_no_device_is_split_evenly_over_the_fewest(void **state)
+{
+    struct policy_instance *i = add_waiting(5, 60);
+    const struct policy_action *a;
+
+    i->need.max_devices = 4;
+    i->need.fixed_bytes = GB;
+    for (int d = 0; d < 4; d++) {
+        add_device(32);
+    }
+    decide();
+    a = done(POLICY_RESERVE, i);
+    assert_non_null(a);
+    assert_int_equal(a->place.count, 2);
+    assert_true(a->place.shares[0].bytes == 31 * GB && a->place.shares[1].bytes == 31 * GB);
+    i->need.max_devices = 1;
+    decide();
+    assert_null(done(POLICY_RESERVE, i));
+    waits(i, POLICY_NEVER_FITS);
+}
+
+static void a_model_is_never_split_over_two_vendors(void **state)
+{
+    struct policy_instance *i = add_waiting(5, 60);
+
+    i->need.max_devices = 2;
+    add_device(32);
+    add_device(32)->vendor = 1;
+    decide();
+    assert_null(done(POLICY_RESERVE, i));
+}
+
+static void named_devices_are_all_taken_and_no_others(void **state)
+{
+    static const int named[] = { 1, 2 };
+    struct policy_instance *i = add_waiting(5, 20);
+    const struct policy_action *a;
+
+    i->devices = named;
+    i->device_count = 2;
+    add_device(80);
+    add_device(24);
+    add_device(24);
+    decide();
+    a = done(POLICY_RESERVE, i);
+    assert_non_null(a);
+    assert_int_equal(a->place.count, 2);
+    assert_int_equal(a->place.shares[0].device, 1);
+    assert_int_equal(a->place.shares[1].device, 2);
+    devices[2].unusable = true;
+    decide();
+    assert_null(done(POLICY_RESERVE, i));
+    waits(i, POLICY_NO_DEVICE);
+}
+
+static void host_memory_is_taken_from_the_hosts_pool(void **state)
+{
+    struct policy_instance *a = add_waiting(5, 4), *b = add_waiting(4, 4);
+
+    add_device(24);
+    add_device(10)->host_pool = true;
+    a->need.host_bytes = b->need.host_bytes = 6 * GB;
+    decide();
+    assert_placed_on(a, 0);
+    assert_null(done(POLICY_RESERVE, b));
+    waits(b, POLICY_NO_ROOM);
+}
+
+/* ---- room ---- */
+
+static void the_threshold_caps_what_is_placed_but_not_for_a_forced_one(void **state)
+{
+    struct policy_instance *i = add_waiting(5, 20);
+
+    add_device(24);
+    s.rules.threshold = 0.8;
+    decide();
+    waits(i, POLICY_NEVER_FITS);
+    i->force = true;
+    decide();
+    assert_placed_on(i, 0);
+}
+
+static void memory_of_others_is_not_given_away(void **state)
+{
+    struct policy_instance *i = add_waiting(5, 20);
+
+    add_device(24)->other_bytes = 5 * GB;
+    decide();
+    waits(i, POLICY_NO_ROOM);
+}
+
+static void a_load_waits_until_memory_that_leaves_is_seen_to_be_free(void **state)
+{
+    struct policy_instance *i = add_waiting(5, 20);
+
+    add_device(24)->held_bytes = 10 * GB;
+    decide();
+    assert_int_equal(done(POLICY_RESERVE, i)->reason, POLICY_AFTER_MOVES);
+    assert_null(done(POLICY_LOAD, i));
+    waits(i, POLICY_WAITS_FOR_MEMORY);
+}
+
+static void loads_on_one_device_come_one_after_another(void **state)
+{
+    struct policy_instance *a = add_waiting(5, 4), *b = add_waiting(6, 4);
+
+    add_device(24);
+    decide();
+    assert_non_null(done(POLICY_LOAD, b));
+    assert_null(done(POLICY_LOAD, a));
+    waits(a, POLICY_WAITS_FOR_LOAD);
+}
+
+static void a_large_one_that_cannot_be_placed_does_not_block_a_small_one(void **state)
+{
+    struct policy_instance *large, *small;
+
+    add_device(24);
+    add_ready(9, 10, 0)->pinned = true;
+    large = add_waiting(8, 20);
+    small = add_waiting(2, 10);
+    decide();
+    waits(large, POLICY_NO_ROOM);
+    assert_placed_on(small, 0);
+}
+
+static void a_reservation_whose_room_is_gone_is_withdrawn(void **state)
+{
+    struct policy_instance *i = add_ready(5, 20, 0);
+
+    add_device(24)->other_bytes = 10 * GB;
+    i->state = POLICY_RESERVED;
+    decide();
+    assert_int_equal(done(POLICY_WITHDRAW, i)->reason, POLICY_NO_ROOM);
+}
+
+/* ---- who goes ---- */
+
+static void a_higher_one_preempts_a_lower_one_and_no_equal(void **state)
+{
+    struct policy_instance *lower, *i;
+
+    add_device(24);
+    lower = add_ready(3, 20, 0);
+    i = add_waiting(4, 20);
+    decide();
+    assert_int_equal(done(POLICY_DISPLACE, lower)->reason, POLICY_PREEMPTED);
+    assert_int_equal(done(POLICY_DISPLACE, lower)->other, i - models);
+    assert_placed_on(i, 0);
+    i->priority = 3;
+    decide();
+    assert_null(done(POLICY_DISPLACE, lower));
+    waits(i, POLICY_NO_ROOM);
+}
+
+static void only_as_many_go_as_are_needed_and_the_least_important_first(void **state)
+{
+    struct policy_instance *a, *b, *c;
+
+    add_device(40);
+    a = add_ready(2, 10, 0);
+    b = add_ready(1, 10, 0);
+    c = add_ready(1, 20, 0);
+    c->in_flight = 3;
+    add_waiting(9, 10);
+    decide();
+    assert_non_null(done(POLICY_DISPLACE, b));
+    assert_null(done(POLICY_DISPLACE, a));
+    assert_null(done(POLICY_DISPLACE, c));
+}
+
+static void an_idle_one_goes_before_a_busy_one_then_the_cheaper_to_load_again(void **state)
+{
+    struct policy_instance *busy, *dear, *cheap;
+
+    add_device(30);
+    busy = add_ready(1, 10, 0);
+    busy->in_flight = 1;
+    dear = add_ready(1, 10, 0);
+    dear->use_rate = 2;
+    dear->reload_s = 30;
+    cheap = add_ready(1, 10, 0);
+    cheap->use_rate = 1;
+    cheap->reload_s = 10;
+    add_waiting(5, 10);
+    decide();
+    assert_non_null(done(POLICY_DISPLACE, cheap));
+    assert_null(done(POLICY_DISPLACE, dear));
+    assert_null(done(POLICY_DISPLACE, busy));
+}
+
+/* The fault of summing freed memory over all devices, whether the newcomer may use them or not. */
+static void freed_memory_counts_only_where_the_newcomer_may_be(void **state)
+{
+    static const int named[] = { 0 };
+    struct policy_instance *elsewhere, *pinned, *i;
+
+    add_device(24);
+    add_device(24);
+    pinned = add_ready(1, 20, 0);
+    pinned->pinned = true;
+    elsewhere = add_ready(1, 20, 1);
+    i = add_waiting(9, 20);
+    i->devices = named;
+    i->device_count = 1;
+    decide();
+    assert_null(done(POLICY_DISPLACE, elsewhere));
+    assert_null(done(POLICY_DISPLACE, pinned));
+    waits(i, POLICY_NO_ROOM);
+}
+
+/* Two halves on two devices do not make room for one that cannot be split. */
+static void room_on_two_devices_is_not_room_on_one(void **state)
+{
+    struct policy_instance *a, *b;
+
+    add_device(24);
+    add_device(24);
+    a = add_ready(1, 4, 0);
+    b = add_ready(1, 4, 1);
+    add_waiting(9, 30);
+    decide();
+    assert_null(done(POLICY_DISPLACE, a));
+    assert_null(done(POLICY_DISPLACE, b));
+}
+
+static void what_became_ready_a_moment_ago_stays_unless_forced(void **state)
+{
+    struct policy_instance *young, *i;
+
+    add_device(24);
+    young = add_ready(1, 20, 0);
+    young->since_ms = NOW - 4 * SECOND;
+    i = add_waiting(5, 20);
+    decide();
+    assert_true(waits(i, POLICY_TOO_YOUNG)->at_ms == NOW + 6 * SECOND);
+    assert_true(plan.next_ms == NOW + 6 * SECOND);
+    s.rules.min_residency_ms = SECOND;
+    decide();
+    assert_non_null(done(POLICY_DISPLACE, young));
+    s.rules.min_residency_ms = 10 * SECOND;
+    i->force = true;
+    decide();
+    assert_non_null(done(POLICY_DISPLACE, young));
+}
+
+static void preemption_can_be_forbidden_by_the_rules_and_by_the_request(void **state)
+{
+    struct policy_instance *i;
+
+    add_device(24);
+    add_ready(1, 20, 0);
+    i = add_waiting(5, 20);
+    s.rules.preemption = false;
+    decide();
+    waits(i, POLICY_PREEMPTION_OFF);
+    s.rules.preemption = true;
+    i->may_preempt = false;
+    decide();
+    waits(i, POLICY_PREEMPTION_OFF);
+}
+
+static void preemptions_of_an_hour_are_limited(void **state)
+{
+    struct policy_instance *i;
+
+    add_device(24);
+    add_ready(1, 20, 0);
+    i = add_waiting(5, 20);
+    s.rules.max_preemptions_per_hour = 3;
+    s.preemptions_last_hour = 3;
+    decide();
+    waits(i, POLICY_RATE_LIMIT);
+    s.preemptions_last_hour = 2;
+    decide();
+    assert_placed_on(i, 0);
+}
+
+static void a_forced_one_moves_neither_a_pinned_nor_an_equal_one(void **state)
+{
+    struct policy_instance *pinned, *equal, *i;
+
+    add_device(24);
+    pinned = add_ready(1, 12, 0);
+    pinned->pinned = true;
+    equal = add_ready(5, 12, 0);
+    i = add_waiting(5, 10);
+    i->force = true;
+    decide();
+    assert_null(done(POLICY_DISPLACE, pinned));
+    assert_null(done(POLICY_DISPLACE, equal));
+    waits(i, POLICY_NO_ROOM);
+}
+
+static void a_reservation_goes_before_anything_that_runs(void **state)
+{
+    struct policy_instance *reserved, *runs, *i;
+
+    add_device(24);
+    reserved = add_ready(3, 12, 0);
+    reserved->state = POLICY_RESERVED;
+    runs = add_ready(1, 12, 0);
+    i = add_waiting(5, 12);
+    decide();
+    assert_int_equal(done(POLICY_WITHDRAW, reserved)->reason, POLICY_OUTRANKED);
+    assert_placed_on(i, 0);
+    (void)runs;
+}
+
+/* ---- swaps and returns ---- */
+
+static void an_idle_equal_gives_way_to_one_that_is_asked_for(void **state)
+{
+    struct policy_instance *idle, *i;
+
+    add_device(24);
+    idle = add_ready(5, 20, 0);
+    i = add_waiting(5, 20);
+    decide();
+    assert_null(done(POLICY_DISPLACE, idle)); /* nobody asks for either: they never swap */
+    ask_for(i, NOW - SECOND);
+    decide();
+    assert_int_equal(done(POLICY_DISPLACE, idle)->reason, POLICY_SWAPPED_IDLE);
+}
+
+static void a_busy_equal_gives_way_when_the_others_turn_has_come(void **state)
+{
+    struct policy_instance *busy, *i;
+
+    add_device(24);
+    busy = add_ready(5, 20, 0);
+    busy->in_flight = 2;
+    i = add_waiting(5, 20);
+    ask_for(i, NOW - 5 * SECOND);
+    decide();
+    assert_null(done(POLICY_DISPLACE, busy));
+    assert_true(waits(i, POLICY_TURN_COMES)->at_ms == NOW + 10 * SECOND);
+    s.rules.swap_wait_ms = 4 * SECOND;
+    decide();
+    assert_int_equal(done(POLICY_DISPLACE, busy)->reason, POLICY_SWAPPED_TURN);
+}
+
+static void what_was_moved_aside_returns_after_a_while_or_when_asked_for(void **state)
+{
+    struct policy_instance *i = add_waiting(5, 20);
+
+    add_device(24);
+    i->displaced = true;
+    i->since_ms = NOW - 2 * SECOND;
+    decide();
+    assert_true(waits(i, POLICY_RETURNS_LATER)->at_ms == NOW + 3 * SECOND);
+    assert_true(plan.next_ms == NOW + 3 * SECOND);
+    s.rules.return_after_ms = SECOND;
+    decide();
+    assert_int_equal(done(POLICY_RESERVE, i)->reason, POLICY_RETURNS);
+    s.rules.auto_recovery = false;
+    decide();
+    waits(i, POLICY_RECOVERY_OFF);
+    ask_for(i, NOW);
+    decide();
+    assert_placed_on(i, 0);
+}
+
+static void one_that_is_held_back_or_not_due_waits(void **state)
+{
+    struct policy_instance *held = add_waiting(5, 2), *later = add_waiting(5, 2);
+
+    add_device(24);
+    held->held_back = true;
+    later->not_before_ms = NOW + SECOND;
+    decide();
+    waits(held, POLICY_HELD_BACK);
+    waits(later, POLICY_NOT_YET);
+    assert_int_equal(plan.action_count, 0);
+}
+
+/* ---- order ---- */
+
+static void the_order_is_by_priority_or_by_who_came_first(void **state)
+{
+    struct policy_instance *early = add_waiting(2, 20), *high = add_waiting(8, 20);
+
+    add_device(24);
+    early->since_ms = NOW - 90 * SECOND;
+    decide();
+    assert_placed_on(high, 0);
+    s.rules.algorithm = POLICY_FIRST_COME;
+    decide();
+    assert_placed_on(early, 0);
+}
+
+static void the_same_snapshot_gets_the_same_plan(void **state)
+{
+    struct policy_plan first;
+
+    add_device(24);
+    add_device(24);
+    for (int n = 0; n < 6; n++) {
+        add_waiting(5, 10);
+    }
+    policy_decide(&s, &first);
+    decide();
+    assert_int_equal(first.action_count, plan.action_count);
+    assert_memory_equal(first.actions, plan.actions, plan.action_count * sizeof(*plan.actions));
+    assert_placed_on(&models[0], 0); /* ties go by id */
+    policy_plan_finish(&first);
+}
+
+/* ---- words ---- */
+
+static const char *name(void *arg, size_t instance)
+{
+    return instance == 0 ? "small" : "large";
+}
+
+static void decisions_are_told_in_a_sentence(void **state)
+{
+    struct policy_instance *i;
+    char text[256];
+
+    add_device(36);
+    add_ready(1, 20, 0);
+    i = add_waiting(5, 30);
+    decide();
+    policy_explain_action(&s, done(POLICY_DISPLACE, &models[0]), name, NULL, text, sizeof(text));
+    assert_string_equal(text, "makes room for 'large' (priority 5 over 1)");
+    policy_explain_action(&s, done(POLICY_RESERVE, i), name, NULL, text, sizeof(text));
+    assert_string_equal(text, "30.0 GB on gpu0, once others have gone");
+    i->need.split_bytes = (uint64_t)(41.2 * GB);
+    decide();
+    policy_explain(&s, waits(i, POLICY_NEVER_FITS), name, NULL, text, sizeof(text));
+    assert_string_equal(text, "needs 41.2 GB on one device; gpu0 has 36.0 GB for models");
+}
+
+static void names_go_both_ways(void **state)
+{
+    for (int a = 0; a < POLICY_ALGORITHM_MAX_; a++) {
+        assert_int_equal(
+            policy_algorithm_from_string(policy_algorithm_name((enum policy_algorithm)a)), a);
+    }
+    assert_true(policy_algorithm_from_string("fair_share") < 0);
+    for (int r = 0; r < POLICY_REASON_MAX_; r++) {
+        assert_non_null(policy_reason_name((enum policy_reason)r));
+    }
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(the_device_that_is_filled_best_is_taken),
+        CASE(what_fits_no_device_is_split_evenly_over_the_fewest),
+        CASE(a_model_is_never_split_over_two_vendors),
+        CASE(named_devices_are_all_taken_and_no_others),
+        CASE(host_memory_is_taken_from_the_hosts_pool),
+        CASE(the_threshold_caps_what_is_placed_but_not_for_a_forced_one),
+        CASE(memory_of_others_is_not_given_away),
+        CASE(a_load_waits_until_memory_that_leaves_is_seen_to_be_free),
+        CASE(loads_on_one_device_come_one_after_another),
+        CASE(a_large_one_that_cannot_be_placed_does_not_block_a_small_one),
+        CASE(a_reservation_whose_room_is_gone_is_withdrawn),
+        CASE(a_higher_one_preempts_a_lower_one_and_no_equal),
+        CASE(only_as_many_go_as_are_needed_and_the_least_important_first),
+        CASE(an_idle_one_goes_before_a_busy_one_then_the_cheaper_to_load_again),
+        CASE(freed_memory_counts_only_where_the_newcomer_may_be),
+        CASE(room_on_two_devices_is_not_room_on_one),
+        CASE(what_became_ready_a_moment_ago_stays_unless_forced),
+        CASE(preemption_can_be_forbidden_by_the_rules_and_by_the_request),
+        CASE(preemptions_of_an_hour_are_limited),
+        CASE(a_forced_one_moves_neither_a_pinned_nor_an_equal_one),
+        CASE(a_reservation_goes_before_anything_that_runs),
+        CASE(an_idle_equal_gives_way_to_one_that_is_asked_for),
+        CASE(a_busy_equal_gives_way_when_the_others_turn_has_come),
+        CASE(what_was_moved_aside_returns_after_a_while_or_when_asked_for),
+        CASE(one_that_is_held_back_or_not_due_waits),
+        CASE(the_order_is_by_priority_or_by_who_came_first),
+        CASE(the_same_snapshot_gets_the_same_plan),
+        CASE(decisions_are_told_in_a_sentence),
+        CASE(names_go_both_ways),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
