@@ -170,8 +170,10 @@ static json_t *instance_json(struct api *api, const struct instance *inst)
     const struct model *model = models_get(api->in.models, inst->model_id);
     char where[ADDRESS_TEXT_SIZE];
     json_t *json;
+    bool told;
 
     address_format(&inst->address, where);
+    told = inst->address.is_unix || *inst->address.host; /* else it waits for its place */
     json = json_pack(
         "{s:o, s:s, s:s, s:i, s:b, s:b, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:b, s:o, s:I, "
         "s:o, s:i, s:i}",
@@ -181,8 +183,8 @@ static json_t *instance_json(struct api *api, const struct instance *inst)
         number_or_null(inst->process.pid), "start_time",
         number_or_null((json_int_t)inst->process.start_time), "socket",
         path_json(api, inst->address.is_unix ? inst->address.path : ""), "address",
-        json_text(where), "log", path_json(api, inst->log_path), "slots", (int)inst->slots,
-        "restarts", (int)inst->restarts, "adopted", inst->adopted, "last_error",
+        json_text(told ? where : NULL), "log", path_json(api, inst->log_path), "slots",
+        (int)inst->slots, "restarts", (int)inst->restarts, "adopted", inst->adopted, "last_error",
         json_text(inst->last_error), "ready_in_ms", (json_int_t)inst->ready_in_ms, "uptime",
         uptime_json(api, inst), "in_flight", (int)load.in_flight, "waiting", (int)line.waiting);
     add_figures(api, inst, json);

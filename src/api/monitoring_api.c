@@ -111,18 +111,55 @@ static json_t *device_sample(int device, const struct gpu_sample *s)
                      "power_usage", told((double)s->power_w));
 }
 
-static json_t *device_samples(const struct api *api, int device, const struct range *range)
+/* What is left to tell of a device: its first so many readings. */
+struct readings {
+    int device;
+    size_t left;
+};
+
+/* Takes the latest reading of them all, of equally late ones that of the last device; NULL: none is
+ * left, or in the range. Owned by the caller. */
+static json_t *take_latest(const struct api *api, struct readings *all, size_t count,
+                           const struct range *range)
 {
-    const size_t count = gpu_sample_count(api->in.gpu, device);
-    json_t *list = json_array();
+    const struct gpu_sample *latest = NULL;
+    struct readings *from = NULL;
 
-    for (size_t i = count - MIN_OF(count, range->limit); i < count; i++) {
-        const struct gpu_sample *s = gpu_sample_at(api->in.gpu, device, i);
+    for (size_t i = 0; i < count; i++) {
+        const struct gpu_sample *s =
+            all[i].left > 0 ? gpu_sample_at(api->in.gpu, all[i].device, all[i].left - 1) : NULL;
 
-        if (s->wall_ms >= range->since_wall_ms) {
-            json_array_append_new(list, device_sample(device, s));
+        if (s && s->wall_ms >= range->since_wall_ms && (!latest || s->wall_ms >= latest->wall_ms)) {
+            latest = s;
+            from = &all[i];
         }
     }
+    if (!latest) {
+        return NULL;
+    }
+    from->left--;
+    return device_sample(from->device, latest);
+}
+
+/* Of these devices. */
+static json_t *device_samples(const struct api *api, struct readings *all, size_t count,
+                              const struct range *range)
+{
+    json_t *list = json_array(), **taken;
+    size_t n = 0, room = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        room += all[i].left;
+    }
+    room = MIN_OF(room, range->limit);
+    taken = xcalloc(room + 1, sizeof(json_t *));
+    while (n < room && (taken[n] = take_latest(api, all, count, range))) {
+        n++;
+    }
+    while (n > 0) {
+        json_array_append_new(list, taken[--n]);
+    }
+    free(taken);
     return list;
 }
 
@@ -153,30 +190,27 @@ static bool device_of_query(struct api *api, struct http_exchange *x, int *ret)
     return true;
 }
 
-/* Of all devices: each device's, one device after the other. */
 static void handle_device_history(void *owner, struct http_exchange *x,
                                   const struct route_params *params)
 {
     struct api *api = owner;
     const struct gpu_device *d;
+    struct readings *all;
     struct range range;
-    json_t *list;
-    size_t cursor = 0;
+    size_t cursor = 0, count = 0;
     int only;
 
     if (!range_read(api, x, &range) || !device_of_query(api, x, &only)) {
         return;
     }
-    list = json_array();
-    while ((d = gpu_next(api->in.gpu, &cursor))) {
+    all = xcalloc(GPU_DEVICES_MAX, sizeof(*all));
+    while ((d = gpu_next(api->in.gpu, &cursor)) && count < GPU_DEVICES_MAX) {
         if (only < 0 || only == d->index) {
-            json_t *samples = device_samples(api, d->index, &range);
-
-            json_array_extend(list, samples);
-            json_decref(samples);
+            all[count++] = (struct readings){ d->index, gpu_sample_count(api->in.gpu, d->index) };
         }
     }
-    http_respond_json(x, 200, list);
+    http_respond_json(x, 200, device_samples(api, all, count, &range));
+    free(all);
 }
 
 static void handle_host_history(void *owner, struct http_exchange *x,
@@ -298,7 +332,7 @@ const struct route monitoring_routes[] = {
       { NULL, "MonitoringSystem", "200", NULL } },
     { "GET", "/api/monitoring/gpu",                 SCOPE_ADMIN, handle_devices,        "The last reading of each device.",
       { NULL, "GPUMetricsList", "200", NULL } },
-    { "GET", "/api/monitoring/gpu/history",         SCOPE_ADMIN, handle_device_history, "The readings of the last hour, each device's oldest first.",
+    { "GET", "/api/monitoring/gpu/history",         SCOPE_ADMIN, handle_device_history, "The latest readings of the last hour, oldest first.",
       { NULL, "GPUMetricsList", "200 404 422", "device_id:integer hours:integer limit:integer" } },
     { "GET", "/api/monitoring/metrics/system",      SCOPE_ADMIN, handle_host,           "How busy the host is: CPU, memory, disk, network.",
       { NULL, "SystemResourceMetrics", "200", NULL } },

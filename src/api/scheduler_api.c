@@ -85,15 +85,17 @@ static int compare_queued(const void *a, const void *b)
     return one->order < two->order ? -1 : 1;
 }
 
-static void find_waiting(struct api *api, struct queued *q)
+static void add_waiting(struct api *api, struct queued *list, size_t count)
 {
     struct placement_waiting w;
     size_t cursor = 0;
 
-    while (!q->waits && placement_next_waiting(api->in.placement, &cursor, &w)) {
-        if (w.model_id == q->model->id) {
-            q->waiting = w;
-            q->waits = true;
+    while (placement_next_waiting(api->in.placement, &cursor, &w)) {
+        for (size_t i = 0; i < count; i++) {
+            if (!list[i].waits && list[i].model->id == w.model_id) {
+                list[i].waiting = w;
+                list[i].waits = true;
+            }
         }
     }
 }
@@ -112,9 +114,9 @@ static struct queued *collect_queue(struct api *api, size_t *ret_count)
             continue;
         }
         list[n] = (struct queued){ .model = model, .order = n };
-        find_waiting(api, &list[n]);
         n++;
     }
+    add_waiting(api, list, n);
     qsort(list, n, sizeof(*list), compare_queued);
     *ret_count = n;
     return list;

@@ -112,8 +112,8 @@ void handle_set_policy(void *owner, struct http_exchange *x, const struct route_
     if (read_rules(&body, x, &rules)) {
         w = wait_create(api, x, "", 0);
         if (placement_set_rules(api->in.placement, &rules, on_policy_set, w, &e) < 0) {
-            wait_free(w);
             respond_error(x, SHAPE_DETAIL, &e);
+            wait_free(w);
         }
     }
     body_finish(&body);
@@ -183,6 +183,12 @@ static int read_priority(struct body *b)
     return json_object_get(b->json, "priority") ? priority : 0;
 }
 
+/* A given priority is saved to the definition. */
+static bool changes_priority(const struct model *model, const struct placement_ask *ask)
+{
+    return !ask->dry_run && ask->priority > 0 && ask->priority != model->config->priority;
+}
+
 void handle_schedule(void *owner, struct http_exchange *x, const struct route_params *params)
 {
     struct api *api = owner;
@@ -207,7 +213,7 @@ void handle_schedule(void *owner, struct http_exchange *x, const struct route_pa
         model = models_find(api->in.models, span_of(id));
         if (!model) {
             respond_detail(x, 404, "there is no model '%.255s'", id);
-        } else {
+        } else if (!changes_priority(model, &ask) || !refuse_config_model(x, model)) {
             w = wait_create(api, x, model->config->id, model->id);
             w->dry_run = ask.dry_run;
             ask.model_id = model->id;

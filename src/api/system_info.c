@@ -216,19 +216,21 @@ static void look_at_store(struct api *api, struct findings *f)
          NULL, NULL);
 }
 
-/* A machine without a GPU is well. */
+/* A machine without a GPU is well, unless it has no device at all (a script says so). */
 static void look_at_devices(struct api *api, struct findings *f)
 {
     const struct gpu_device *d;
     size_t cursor = 0;
-    int gpus = 0, silent = 0;
+    int count = 0, gpus = 0, silent = 0;
 
     while ((d = gpu_next(api->in.gpu, &cursor))) {
+        count++;
         gpus += !d->cpu;
         silent += d->unresponsive;
     }
-    find(f, "gpu", silent > 0 ? WARNING : WELL,
-         silent > 0  ? json_sprintf("%d devices do not answer", silent)
+    find(f, "gpu", silent > 0 || count == 0 ? WARNING : WELL,
+         count == 0   ? json_string("no device is known")
+         : silent > 0 ? json_sprintf("%d devices do not answer", silent)
          : gpus == 0 ? json_string("there is no GPU; models run on the CPU")
                      : json_sprintf("%d GPUs answer", gpus),
          "gpu_count", json_integer(gpus));

@@ -290,7 +290,7 @@ static int read_list(struct reader *r, uint64_t type, struct gguf_list *ret)
     return x;
 }
 
-static uint64_t list_greatest(const struct gguf_list *l)
+uint32_t gguf_list_greatest(const struct gguf_list *l)
 {
     uint32_t greatest = 0;
 
@@ -463,7 +463,7 @@ static int read_metadata(struct reader *r)
 static int read_head(struct reader *r)
 {
     struct gguf_info *info = r->info;
-    uint64_t version;
+    uint64_t version = 0;
     char magic[4];
     int x;
 
@@ -502,7 +502,7 @@ struct tensor {
 
 static int read_tensor(struct reader *r, struct tensor *t)
 {
-    uint64_t n, dimensions, size;
+    uint64_t n, dimensions = 0, size = 0;
     int x;
 
     x = take_string(r, t->name, sizeof(t->name), &n);
@@ -624,6 +624,9 @@ static int check_end(struct reader *r, uint64_t data_end)
         return error_set(r->reterr, -EINVAL, "truncated: tensor data ends %s bytes beyond the file",
                          with_commas(end - r->source->size, text));
     }
+    if (r->info->tensor_bytes > data_end) {
+        return error_set(r->reterr, -EINVAL, "broken: its tensors lie over one another");
+    }
     return 0;
 }
 
@@ -660,7 +663,7 @@ static int read_all(struct reader *r)
     if (r->alignment == 0 || r->alignment > 1 << 20 || (r->alignment & (r->alignment - 1))) {
         return error_set(r->reterr, -EINVAL, "broken: an alignment of %" PRIu64, r->alignment);
     }
-    r->info->head_count_kv = list_greatest(&r->info->kv_heads);
+    r->info->head_count_kv = gguf_list_greatest(&r->info->kv_heads);
     if (r->info->vocab_size == 0) {
         r->info->vocab_size = r->token_count;
     }
@@ -706,25 +709,34 @@ static int read_fd(void *arg, uint64_t offset, void *out, size_t n)
     return 0;
 }
 
-int gguf_read_file(const char *path, struct gguf_info *ret, struct error *reterr)
+int gguf_source_open(const char *path, int *ret_fd, struct gguf_source *ret, struct error *reterr)
 {
-    /* not waiting for a writer when somebody names a FIFO */
-    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    struct gguf_source source = { .read = read_fd, .arg = &fd };
     struct stat st;
     int r;
 
-    if (fd < 0 || fstat(fd, &st) < 0) {
+    /* not waiting for a writer when somebody names a FIFO */
+    *ret_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (*ret_fd < 0 || fstat(*ret_fd, &st) < 0) {
         r = -errno;
         return error_set(reterr, r, "%s: %s", path, strerror(-r));
     }
     if (!S_ISREG(st.st_mode)) {
         return error_set(reterr, -EINVAL, "%s: not a regular file", path);
     }
-    source.size = (uint64_t)st.st_size;
-    r = gguf_read(&source, ret, reterr);
+    *ret = (struct gguf_source){ .read = read_fd, .arg = ret_fd, .size = (uint64_t)st.st_size };
+    return 0;
+}
+
+int gguf_read_file(const char *path, struct gguf_info *ret, struct error *reterr)
+{
+    _cleanup_(closep) int fd = -1;
+    struct gguf_source source = { 0 };
+    int r;
+
+    r = gguf_source_open(path, &fd, &source, reterr);
     if (r < 0) {
-        error_prefix(reterr, "%s: ", path);
+        return r;
     }
-    return r;
+    r = gguf_read(&source, ret, reterr);
+    return r < 0 ? error_prefix(reterr, "%s: ", path) : r;
 }

@@ -95,5 +95,12 @@ int gguf_read(const struct gguf_source *source, struct gguf_info *ret,
  * opened. */
 int gguf_read_file(const char *path, struct gguf_info *ret, struct error *reterr) _must_check_;
 
+/* A regular file as a source: good while *ret_fd stays open and where it is. It is the caller's to
+ * close, also after a failure (-1: nothing was opened). The sentence begins with the path. */
+int gguf_source_open(const char *path, int *ret_fd, struct gguf_source *ret,
+                     struct error *reterr) _must_check_;
+
+/* The greatest of those that are kept; 0: there are none. */
+uint32_t gguf_list_greatest(const struct gguf_list *l);
 /* "Q4_K"; NULL for a type that this reader does not know. */
 const char *gguf_type_name(uint32_t type);

@@ -149,10 +149,8 @@ static void fill_layer(const struct gguf_info *info, struct model_facts *f, unsi
     uint64_t beyond = info->next_n_layers + info->shared_kv_layers;
     bool keeps = i + MIN_OF(beyond, (uint64_t)f->layer_count) < f->layer_count;
 
-    layer->weight_bytes += info->layer_bytes[i];
-    layer->expert_bytes += info->layer_expert_bytes[i];
-    *layer = (struct model_layer){ .weight_bytes = layer->weight_bytes,
-                                   .expert_bytes = layer->expert_bytes };
+    layer->weight_bytes = info->layer_bytes[i];
+    layer->expert_bytes = info->layer_expert_bytes[i];
     if (!keeps || has_no_cache(info->architecture)) {
         return;
     }
@@ -166,32 +164,26 @@ static void fill_layer(const struct gguf_info *info, struct model_facts *f, unsi
 
 /* ---- GGUF: the files ---- */
 
-static uint64_t greatest_of(const struct gguf_list *list)
-{
-    uint32_t greatest = 0;
-
-    for (uint64_t i = 0; i < list->count && i < GGUF_LAYERS_MAX; i++) {
-        greatest = MAX_OF(greatest, list->values[i]);
-    }
-    return greatest;
-}
-
 /* Numbers beyond any sense would only overflow what is computed of them. */
 static int check_numbers(const char *path, const struct gguf_info *info, struct error *reterr)
 {
-    const uint64_t numbers[] = { info->embedding_length,   info->head_count,
-                                 info->key_length,         info->value_length,
-                                 info->ssm_conv_kernel,    info->ssm_inner_size,
-                                 info->ssm_state_size,     info->ssm_group_count,
-                                 info->vocab_size,         info->wkv_head_size,
-                                 info->expert_count,       info->expert_used_count,
-                                 info->expert_feed_forward };
+    const uint64_t numbers[] = {
+        info->embedding_length, info->head_count,        info->key_length,
+        info->value_length,     info->key_length_swa,    info->value_length_swa,
+        info->ssm_conv_kernel,  info->ssm_inner_size,    info->ssm_state_size,
+        info->ssm_group_count,  info->vocab_size,        info->wkv_head_size,
+        info->expert_count,     info->expert_used_count, info->expert_feed_forward
+    };
 
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         if (numbers[i] > 1 << 24) {
             return error_set(reterr, -EINVAL, "%s: broken: a size of %llu", path,
                              (unsigned long long)numbers[i]);
         }
+    }
+    if (state_values(info) > (uint64_t)1 << 32) {
+        return error_set(reterr, -EINVAL, "%s: broken: a state of %llu values", path,
+                         (unsigned long long)state_values(info));
     }
     if (info->block_count > MODEL_LAYERS_MAX) {
         return error_set(reterr, -EINVAL,
@@ -209,7 +201,7 @@ static void fill_head(const struct gguf_info *info, struct model_facts *f)
     f->hidden = info->embedding_length;
     f->heads = info->head_count;
     f->head_values = info->head_count ? info->embedding_length / info->head_count : 0;
-    f->feed_forward = greatest_of(&info->feed_forward);
+    f->feed_forward = gguf_list_greatest(&info->feed_forward);
     f->vocab = info->vocab_size;
     f->window = window_of(info);
     f->latent = info->key_length_mla > 0;
@@ -603,7 +595,7 @@ static int add_weight_files(struct model_facts *f, const char *dir, struct error
 {
     _cleanup_(freep) char *index_path = xasprintf("%s/model.safetensors.index.json", dir);
     _cleanup_(freep) char *single = xasprintf("%s/model.safetensors", dir);
-    json_t *index;
+    json_t *index = NULL;
     int r;
 
     if (access(index_path, F_OK) == 0) {
@@ -620,7 +612,7 @@ static int add_weight_files(struct model_facts *f, const char *dir, struct error
 static int read_directory(const char *dir, struct model_facts *f, struct error *reterr)
 {
     _cleanup_(freep) char *config_path = xasprintf("%s/config.json", dir);
-    json_t *config;
+    json_t *config = NULL;
     int r = read_json(config_path, &config, reterr);
 
     if (r < 0) {
@@ -647,7 +639,7 @@ static int read_tensors_file(const char *path, struct model_facts *f, struct err
 {
     _cleanup_(freep) char *dir = dir_of(path);
     _cleanup_(freep) char *config_path = xasprintf("%s/config.json", dir);
-    json_t *config;
+    json_t *config = NULL;
     int r = 0;
 
     f->format = MODEL_SAFETENSORS;

@@ -3,12 +3,9 @@
  * the file, as long as its shape says, and apart from the others. */
 #include "codec/safetensors.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -209,8 +206,8 @@ int safetensors_read(const struct gguf_source *source,
 {
     struct reader r = { .fn = fn, .arg = arg, .reterr = reterr };
     json_t *header = NULL;
-    char *text;
-    uint64_t n;
+    char *text = NULL;
+    uint64_t n = 0;
     int x;
 
     x = read_header(source, &text, &n, reterr);
@@ -228,42 +225,18 @@ int safetensors_read(const struct gguf_source *source,
     return x;
 }
 
-static int read_fd(void *arg, uint64_t offset, void *out, size_t n)
-{
-    const int *fd = arg;
-    size_t done = 0;
-
-    while (done < n) {
-        ssize_t got = pread(*fd, (char *)out + done, n - done, (off_t)(offset + done));
-
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got <= 0) {
-            return got < 0 ? -errno : -EIO; /* it shrank meanwhile */
-        }
-        done += (size_t)got;
-    }
-    return 0;
-}
-
 int safetensors_read_file(const char *path,
                           void (*fn)(void *arg, const struct safetensors_tensor *t), void *arg,
                           uint64_t *ret_file_bytes, struct error *reterr)
 {
-    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    struct gguf_source source = { .read = read_fd, .arg = &fd };
-    struct stat st;
+    _cleanup_(closep) int fd = -1;
+    struct gguf_source source = { 0 };
     int r;
 
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        r = -errno;
-        return error_set(reterr, r, "%s: %s", path, strerror(-r));
+    r = gguf_source_open(path, &fd, &source, reterr);
+    if (r < 0) {
+        return r;
     }
-    if (!S_ISREG(st.st_mode)) {
-        return error_set(reterr, -EINVAL, "%s: not a regular file", path);
-    }
-    source.size = (uint64_t)st.st_size;
     r = safetensors_read(&source, fn, arg, reterr);
     if (r < 0) {
         return error_prefix(reterr, "%s: ", path);

@@ -26,7 +26,6 @@ enum {
     PULL_LINE_MAX = 64 * 1024,
     RETRY_MS = 500,
     LOG_DRAIN_MS = 1000, /* its log may end that much later than it does */
-    SWEEP_RETRY_MS = 60 * 1000,
     PATH_MAX_ = 256,
     SIGNAL_EXIT = 128, /* the exit code of one that a signal has ended is above it */
 };
@@ -40,7 +39,8 @@ enum step {
     STEP_INSPECT,
     STEP_RUNNING,
     STEP_ENDED,
-    STEP_REMOVE,
+    STEP_REMOVE, /* looks whether it is ours: names can be anybody's */
+    STEP_DELETE,
     STEP_GONE,
 };
 
@@ -50,7 +50,7 @@ struct container {
     const struct container_handler *handler;
     void *owner;
     char name[CONTAINER_NAME_SIZE];
-    char *uuid, *data_id, *log_path, *log_name;
+    char *uuid, *data_id, *log_name;
     json_t *body; /* of the request that makes it; NULL: it was made by an earlier berth */
     char *image;
     bool pull, pulled, cleared;
@@ -88,8 +88,21 @@ static void tell_end(struct container *c, enum container_verdict verdict, const 
     }
 }
 
+static void stop_asking(struct container *c)
+{
+    c->ask = docker_cancel(c->ask);
+    c->wait = docker_cancel(c->wait);
+    c->stop = docker_cancel(c->stop);
+    if (c->follow) {
+        http_call_cancel(TAKE_PTR(c->follow));
+    }
+    timer_stop(&c->retry);
+    timer_stop(&c->drain);
+}
+
 static void tell_gone(struct container *c)
 {
+    stop_asking(c);
     c->step = STEP_GONE;
     c->exists = false;
     c->handler->on_gone(c->owner);
@@ -513,23 +526,21 @@ static void on_started(struct container *c, int status, const struct error *e)
 
 /* ---- removing it */
 
-static void stop_asking(struct container *c)
+static void on_looked(struct container *c, int status, const json_t *body)
 {
-    c->ask = docker_cancel(c->ask);
-    c->wait = docker_cancel(c->wait);
-    c->stop = docker_cancel(c->stop);
-    if (c->follow) {
-        http_call_cancel(TAKE_PTR(c->follow));
+    if (status == 200 && is_ours(c, body)) {
+        take_step(c, STEP_DELETE);
+    } else if (status == 200 || status == 404) {
+        tell_gone(c);
+    } else {
+        try_later(c, STEP_REMOVE);
     }
-    timer_stop(&c->retry);
-    timer_stop(&c->drain);
 }
 
 /* 409: somebody else removes it just now. */
 static void on_removed(struct container *c, int status, const struct error *e)
 {
     if (status == 204 || status == 200 || status == 404) {
-        stop_asking(c);
         tell_gone(c);
         return;
     }
@@ -567,7 +578,8 @@ static void on_asked(void *owner, int status, const json_t *body, const struct e
 
     c->ask = NULL;
     note_answer(c, status, e);
-    if (c->remove_wanted && c->step != STEP_REMOVE && c->step != STEP_VERSION) {
+    if (c->remove_wanted && c->step != STEP_REMOVE && c->step != STEP_DELETE &&
+        c->step != STEP_VERSION) {
         take_step(c, STEP_REMOVE); /* whatever it was, it is of no interest any more */
         return;
     }
@@ -590,6 +602,9 @@ static void on_asked(void *owner, int status, const json_t *body, const struct e
         break;
     case STEP_INSPECT:
         on_inspected(c, status, body, e);
+        break;
+    case STEP_REMOVE:
+        on_looked(c, status, body);
         break;
     default:
         on_removed(c, status, e);
@@ -615,9 +630,10 @@ static void take_step(struct container *c, enum step step)
         break;
     case STEP_CLEAR:
     case STEP_INSPECT:
+    case STEP_REMOVE:
         ask(c, "GET", "/json", NULL);
         break;
-    case STEP_REMOVE:
+    case STEP_DELETE:
         ask(c, "DELETE", "?force=1&v=1", NULL);
         break;
     default:
@@ -638,7 +654,6 @@ static struct container *make(const struct container_in *in)
     container_name(in->uuid, c->name);
     c->uuid = xstrdup(in->uuid);
     c->data_id = xstrdup(in->data_id);
-    c->log_path = xstrdup(in->log_path);
     c->log_name = xstrdup(in->log_name);
     timer_init(&c->retry, in->world, "engines.container_retry", on_retry, c);
     timer_init(&c->drain, in->world, "engines.container_log", on_drain, c);
@@ -783,7 +798,6 @@ struct container *container_destroy(struct container *c)
     free(c->image);
     free(c->uuid);
     free(c->data_id);
-    free(c->log_path);
     free(c->log_name);
     free(c);
     return NULL;

@@ -98,7 +98,8 @@ struct container *container_adopt(const struct container_in *in);
 struct container *container_leftover(const struct container_in *in);
 /* Asks its program to end (the image's stop signal); after grace_ms it is killed. */
 void container_stop(struct container *c, uint64_t grace_ms);
-/* Kills what runs and removes it: on_gone follows. May be called again. */
+/* Kills what runs and removes it: on_gone follows. A container of its name that is not ours is left
+ * alone. May be called again. */
 void container_remove(struct container *c);
 /* Was it made, as far as is known? Else there is nothing to remove. */
 bool container_exists(const struct container *c);

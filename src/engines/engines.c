@@ -546,6 +546,15 @@ void engines_displace(struct engines *e, const char *uuid, uint64_t grace_ms, co
     }
 }
 
+void engines_note_displaced(struct engines *e, const char *uuid)
+{
+    const struct instance *pub = engines_find(e, uuid);
+
+    if (pub && pub->state == INSTANCE_WAITING) {
+        inst_of(pub)->pub.displaced = true;
+    }
+}
+
 const struct instance *engines_next(const struct engines *e, size_t *cursor)
 {
     struct inst *inst;

@@ -87,7 +87,7 @@ struct instance {
     int64_t model_epoch; /* of the definition that it runs */
     enum instance_state state;
     struct process_id process; /* pid 0 while there is none */
-    struct address address;    /* where the engine listens */
+    struct address address;    /* where the engine listens; all 0 while WAITING */
     char log_path[96];
     unsigned replica;  /* which of the model's: 0 … replicas-1 */
     unsigned slots;    /* requests the engine works on at once; 0 until known */
@@ -167,12 +167,15 @@ void engines_restart(struct engines *e, int64_t model_id);
 
 /* ---- places and memory ---- */
 
-/* The WAITING instance gets this place (copied) and starts. */
+/* The WAITING instance gets this place (copied) and starts. Nothing, when it is not WAITING any
+ * more or is about to go, or its model has a newer definition than the one whose need it tells. */
 void engines_place(struct engines *e, const char *uuid, const struct place *place);
 /* Moves it aside: what runs may end within grace_ms (0: engines.drain_timeout), then it is stopped
  * and WAITING again; one that is still loading is stopped at once. It is not un-drained by demand.
  * Nothing, when it is WAITING or ends anyway. `why` is for people and copied. */
 void engines_displace(struct engines *e, const char *uuid, uint64_t grace_ms, const char *why);
+/* The WAITING instance counts as moved aside: it was when an earlier berth ran. */
+void engines_note_displaced(struct engines *e, const char *uuid);
 /* What a definition needs, with what was measured of it before: done comes once, in a later turn.
  * -EINVAL and the like with the reason when its file cannot be read (need then is what is
  * declared); -ECANCELED from engines_destroy. config is borrowed for the call. */

@@ -4,8 +4,8 @@
  *
  *     engines.c            the list of instances, and bringing it in line with the wanted models
  *     instance.c           one instance's life: every state change goes through its set_state
- *     instance_process.c   its command and processes: spawn, watch, signal, knowing that none is
- * left instance_probe.c     asking the engine whether it is ready and alive, and about itself
+ *     instance_process.c   its command and processes: spawn, watch, signal, count what is left
+ *     instance_probe.c     asking the engine whether it is ready and alive, and about itself
  *     instance_progress.c  does it get on with the work that it was given
  *     instance_memory.c    what it really takes
  *     need.c               what a definition needs: model files read on a worker, measurements kept
@@ -28,7 +28,7 @@
 enum {
     SPEC_HASH_SIZE = 17,
     BOOT_ID_SIZE = 40,
-    LAST_WORDS_TAIL = 16 * 1024, /* how much of a log is read for them */
+    LAST_WORDS_TAIL = 16 * 1024,  /* how much of a log is read for them */
     ROOM_PATIENCE_MS = 60 * 1000, /* so long the replicas' update waits for one to get room */
 };
 
@@ -52,7 +52,7 @@ struct engines {
     struct worker *files; /* rotates logs */
     struct needs *needs;  /* need.c */
     struct container_sweep *strays;
-    bool stopping;        /* going down: nothing is started */
+    bool stopping; /* going down: nothing is started */
     bool places_itself;
     uint64_t probe_interval_ms; /* engines_set_probe_interval; 0: none is set */
     char *proc_path;
@@ -102,14 +102,16 @@ struct inst {
     struct container *container; /* instead of a process; NULL while there is none */
     bool container_ended;        /* its end was told; what is left of it is being removed */
     struct http_upstream *upstream;
-    uint16_t port;               /* chosen for a driver with needs_port; 0 before */
-    struct probe *probe;         /* under way */
-    struct http_fetch *fetch;    /* the question about itself under way */
-    struct http_fetch *question; /* the one about its progress */
+    uint16_t port;                 /* chosen for a driver with needs_port; 0 before */
+    struct probe *probe;           /* under way */
+    struct http_fetch *fetch;      /* the question about itself under way */
+    struct http_fetch *question;   /* the one about its progress */
     struct need_query *need_query; /* about its need, under way; need.c */
     bool need_again;               /* and once more when it has ended */
-    char need_key[SPEC_HASH_SIZE]; /* of all in its definition that decides its memory; "" unknown */
-    struct process_id measured;    /* the process that pub.taken is of */
+    char
+        need_key[SPEC_HASH_SIZE]; /* of all in its definition that decides its memory; "" unknown */
+    struct process_id measured;   /* the process that pub.taken is of */
+    bool looked_at;               /* a look at its processes is under way */
     struct timer timer;
     struct timer deadline;  /* STARTING: engines.start_timeout */
     bool committing;        /* STARTING: the intent row is with the store */
@@ -195,6 +197,11 @@ void inst_close_upstream(struct inst *inst);
 /* Sends signum to every process that carries this instance's mark, and removes its container; how
  * many there were. */
 unsigned inst_signal_marked(struct inst *inst, int signum);
+/* A hash of texts, which tells definitions apart that nobody made to collide: from SPEC_HASH_BEGIN
+ * on. */
+#define SPEC_HASH_BEGIN 0xcbf29ce484222325u
+uint64_t spec_hash_add(uint64_t h, const char *text);
+void spec_hash_text(uint64_t h, char out[SPEC_HASH_SIZE]);
 /* What of an instance goes into its command. */
 struct inst_place {
     const char *uuid;
@@ -244,8 +251,10 @@ struct needs *needs_destroy(struct needs *n);
 /* Something on the room's worker for files: -EAGAIN when too much stands. */
 int needs_submit(struct needs *n, struct job *job) _must_check_;
 /* What an instance of the definition that it has now took on so many devices (the fullest of them)
- * and of the host beside them; kept, if it is more than was known, and its need found out anew. */
-void needs_record(struct inst *inst, unsigned devices, uint64_t device_bytes, uint64_t host_bytes);
+ * and of the host beside them, and how long loading took (0: not known, or told before); kept, if
+ * it is more than was known or another time, and its need found out anew. */
+void needs_record(struct inst *inst, unsigned devices, uint64_t device_bytes, uint64_t host_bytes,
+                  uint64_t load_ms);
 /* Is the definition's memory neither declared nor can it be estimated? Then that is an error. */
 void needs_validate(struct engines *e, const struct model_config *model, struct validation *v);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "gpu/gpu.h"
 
 static const char *const migrations[] = {
     "CREATE TABLE instances ("
@@ -44,17 +45,24 @@ static const char *const migrations[] = {
 
 const struct store_schema engines_schema = { "engines", migrations, ARRAY_SIZE(migrations) };
 
-/* ---- places: {"devices":[[index,bytes],…],"host":bytes} */
+/* ---- places: {"devices":[[index,bytes,id],…],"host":bytes}; an index is good for one berth, an id
+ * for ever (a device without one has its index only) */
+
+static json_t *share_json(const struct place_share *share, const struct gpu *gpu)
+{
+    const struct gpu_device *d = gpu ? gpu_find(gpu, share->device) : NULL;
+
+    return json_pack("[i, I, s*]", share->device, (json_int_t)share->bytes, d ? d->id : NULL);
+}
 
 /* Owned by the caller; "" for none. */
-static char *place_text(const struct place *place)
+static char *place_text(const struct place *place, const struct gpu *gpu)
 {
     json_t *devices = json_array(), *json;
     char *text;
 
     for (unsigned i = 0; i < place->count; i++) {
-        json_array_append_new(devices, json_pack("[i, I]", place->shares[i].device,
-                                                 (json_int_t)place->shares[i].bytes));
+        json_array_append_new(devices, share_json(&place->shares[i], gpu));
     }
     json = json_pack("{s:o, s:I}", "devices", devices, "host", (json_int_t)place->host_bytes);
     text = place->count ? json_dumps(json, JSON_COMPACT) : xstrdup("");
@@ -62,8 +70,23 @@ static char *place_text(const struct place *place)
     return text;
 }
 
+/* Where the device is now; one that is not seen (any more, or yet) keeps its index. */
+static int find_index(const json_t *share, const struct gpu *gpu)
+{
+    const char *id = json_string_value(json_array_get(share, 2));
+    const struct gpu_device *d;
+    size_t cursor = 0;
+
+    while (id && gpu && (d = gpu_next(gpu, &cursor))) {
+        if (str_eq(d->id, id)) {
+            return d->index;
+        }
+    }
+    return (int)json_integer_value(json_array_get(share, 0));
+}
+
 /* What cannot be read is no place. */
-static void read_place(const char *text, struct place *ret)
+static void read_place(const char *text, const struct gpu *gpu, struct place *ret)
 {
     json_t *json = text && *text ? json_loads(text, 0, NULL) : NULL;
     json_t *devices = json_object_get(json, "devices"), *share;
@@ -75,7 +98,7 @@ static void read_place(const char *text, struct place *ret)
     {
         if (place.count < PLACE_DEVICES_MAX) {
             place.shares[place.count++] = (struct place_share){
-                (int)json_integer_value(json_array_get(share, 0)),
+                find_index(share, gpu),
                 (uint64_t)json_integer_value(json_array_get(share, 1)),
             };
         }
@@ -91,12 +114,12 @@ struct row_op {
     enum row_change change;
     char data_id[64];
     struct row row;
+    char *place; /* row.place, as it is written */
     struct event *event;
 };
 
 static int write_intent(struct sql *db, const struct row_op *o, struct error *reterr)
 {
-    _cleanup_(freep) char *place = place_text(&o->row.place);
     const struct row *w = &o->row;
 
     return sql_run(
@@ -113,19 +136,18 @@ static int write_intent(struct sql *db, const struct row_op *o, struct error *re
         " WHERE epoch = excluded.epoch",
         "ttiitittttiiitt", w->uuid, o->data_id, w->epoch, w->model_id, w->model_name,
         w->model_epoch, instance_state_name(w->state), w->socket, w->spec_hash, w->boot_id,
-        w->restarts, w->created_ms, w->replica, place, w->container);
+        w->restarts, w->created_ms, w->replica, o->place, w->container);
 }
 
 static int write_update(struct sql *db, const struct row_op *o, struct error *reterr)
 {
-    _cleanup_(freep) char *place = place_text(&o->row.place);
     const struct row *w = &o->row;
 
     return sql_run(db, reterr,
                    "UPDATE instances SET state = ?, pid = ?, start_time = ?, restarts = ?,"
                    " model_epoch = ?, place = ?, container = ? WHERE uuid = ? AND epoch = ?",
                    "tiiiittti", instance_state_name(w->state), w->pid, (int64_t)w->start_time,
-                   w->restarts, w->model_epoch, place, w->container, w->uuid, w->epoch);
+                   w->restarts, w->model_epoch, o->place, w->container, w->uuid, w->epoch);
 }
 
 static int write_row(struct sql *db, const struct row_op *o, struct error *reterr)
@@ -191,6 +213,7 @@ static void on_stored(struct store_op *op)
         tell(o);
     }
     event_free(o->event);
+    free(o->place);
     free(o);
 }
 
@@ -238,6 +261,7 @@ void inst_store(struct inst *inst, enum row_change change, struct event *event)
     snprintf(o->data_id, sizeof(o->data_id), "%s", e->data_id);
     fill_row(&o->row, inst);
     fill_container(&o->row, change, inst);
+    o->place = place_text(&o->row.place, e->gpu);
     list_append(&e->row_ops, &o->node);
     store_write(e->store, &o->op);
 }
@@ -256,6 +280,7 @@ void rows_detach(struct engines *e)
 struct rows_op {
     struct store_op op;
     const char *data_id;
+    const struct gpu *gpu;
     struct row *rows;
     size_t count, cap;
     const bool *keep;
@@ -266,7 +291,7 @@ static void copy_text(char *out, size_t size, const char *text)
     snprintf(out, size, "%s", text ? text : "");
 }
 
-static void read_row(struct sql_stmt *st, struct row *w)
+static void read_row(struct sql_stmt *st, const struct gpu *gpu, struct row *w)
 {
     *w = (struct row){
         .model_id = sql_int(st, 1),
@@ -283,7 +308,7 @@ static void read_row(struct sql_stmt *st, struct row *w)
     copy_text(w->spec_hash, sizeof(w->spec_hash), sql_text(st, 6));
     copy_text(w->boot_id, sizeof(w->boot_id), sql_text(st, 9));
     copy_text(w->model_name, sizeof(w->model_name), sql_text(st, 11));
-    read_place(sql_text(st, 13), &w->place);
+    read_place(sql_text(st, 13), gpu, &w->place);
     copy_text(w->container, sizeof(w->container), sql_text(st, 15));
     w->stopping = str_eq_opt(sql_text(st, 14), instance_state_name(INSTANCE_STOPPING));
 }
@@ -309,14 +334,14 @@ static int run_load(struct store_op *op, struct sql *db, struct error *reterr)
             o->cap = o->cap ? o->cap * 2 : 16;
             o->rows = xrealloc(o->rows, o->cap * sizeof(*o->rows));
         }
-        read_row(st, &o->rows[o->count++]);
+        read_row(st, o->gpu, &o->rows[o->count++]);
     }
     return r;
 }
 
 int rows_load(struct engines *e, struct row **ret, size_t *ret_count, struct error *reterr)
 {
-    struct rows_op o = { .op.run = run_load, .data_id = e->data_id };
+    struct rows_op o = { .op.run = run_load, .data_id = e->data_id, .gpu = e->gpu };
 
     if (store_read_now(e->store, &o.op) < 0) {
         free(o.rows);

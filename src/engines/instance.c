@@ -166,7 +166,15 @@ static int prepare(struct inst *inst, struct error *reterr)
         return r;
     }
     inst_take_command(inst, &command);
-    return inst->pub.remote ? 0 : instance_dir_make(inst->pub.uuid, reterr);
+    return 0;
+}
+
+/* What its process is to find; perhaps another time when not now. */
+static int make_ready(struct inst *inst, struct error *reterr)
+{
+    int r = instance_dir_make(inst->pub.uuid, reterr);
+
+    return r < 0 ? r : inst_check_port(inst, reterr);
 }
 
 static void reset_start(struct inst *inst)
@@ -211,7 +219,7 @@ static void start(struct inst *inst)
         inst_fail(inst, r == -ENODEV ? FAILURE_SPAWN : FAILURE_COMMAND, "%s", err.text);
     } else if (inst->pub.remote) {
         start_remote(inst);
-    } else if (inst_check_port(inst, &err) < 0) {
+    } else if (make_ready(inst, &err) < 0) {
         inst_fail(inst, FAILURE_SPAWN, "%s", err.text);
     } else {
         inst->committing = inst->has_row = true;
@@ -266,13 +274,15 @@ static void look_ahead(struct inst *inst)
     }
     r = inst_command(inst->engines, model, &nowhere, &command, hash, &err);
     if (r == -ENODEV && !inst->engines->places_itself) {
-        return; /* a device that went may come back: to be placed then */
+        timer_start(&inst->timer, ROOM_PATIENCE_MS); /* a device that went may come back */
+        return;
     }
     if (r < 0) {
         inst_fail(inst, FAILURE_COMMAND, "%s", err.text);
         return;
     }
     inst_take_command(inst, &command);
+    inst->pub.address = (struct address){ 0 }; /* nothing listens, and a port is chosen later */
     if (inst->pub.remote || inst->engines->places_itself) {
         begin_start(inst, NULL);
     } else {
@@ -544,7 +554,8 @@ static void note_failure(struct inst *inst, enum failure failure, const char *te
     count(inst, METRIC_FAILURES, failure_names[failure]);
     if (failure == FAILURE_MEMORY) {
         inst->pub.out_of_memory++;
-        inst_find_need(inst); /* it is more than was thought */
+        inst->pub.need_known = false; /* it is more than was thought: no place before it is known */
+        inst_find_need(inst);
     }
 }
 
@@ -689,6 +700,14 @@ static uint64_t drain_limit_ms(const struct inst *inst)
     return config_duration_ms(inst->engines->config, "engines.drain_timeout");
 }
 
+/* DRAINING: so much longer, and no more. */
+static void hurry(struct inst *inst, uint64_t grace_ms)
+{
+    if (!inst->drained && now(inst) + grace_ms < inst->timer.due_ms) {
+        timer_start(&inst->timer, grace_ms);
+    }
+}
+
 void inst_leave(struct inst *inst, bool renew)
 {
     inst->renew |= renew;
@@ -703,7 +722,10 @@ void inst_leave(struct inst *inst, bool renew)
         break;
     case INSTANCE_STARTING:
         terminate(inst, why_leaving(inst));
-        break; /* without a process: inst_committed ends it */
+        break;              /* without a process: inst_committed ends it */
+    case INSTANCE_DRAINING: /* it is moved aside already, perhaps in all leisure */
+        hurry(inst, drain_limit_ms(inst));
+        break;
     case INSTANCE_WAITING:
     case INSTANCE_BACKOFF:
     case INSTANCE_FAILED:
@@ -718,9 +740,7 @@ void inst_leave(struct inst *inst, bool renew)
 static void displace_draining(struct inst *inst, uint64_t grace_ms)
 {
     inst->pub.displaced = true;
-    if (!inst->drained && now(inst) + grace_ms < inst->timer.due_ms) {
-        timer_start(&inst->timer, grace_ms);
-    }
+    hurry(inst, grace_ms);
     tell(inst, INSTANCE_DRAINING, false);
 }
 

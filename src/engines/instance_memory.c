@@ -6,6 +6,8 @@
  * that sleeps what it takes just now. Processes are looked at on a worker; those that may not be
  * read (another user's, a container's) count as not measured.
  */
+#include "engines/engines_int.h"
+
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -15,7 +17,6 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "engines/engines_int.h"
 #include "gpu/gpu.h"
 
 enum { PIDS_MAX = 1024, ENVIRON_MAX = 256 * 1024, STATUS_MAX = 8192 };
@@ -216,17 +217,18 @@ static bool is_current(const struct inst *inst)
 static void take_in(struct inst *inst, const struct look *l)
 {
     struct instance *pub = &inst->pub;
+    bool again = is_same(inst->measured, l->process);
     struct place now;
 
     if (l->count == 0 || !add_up(inst, l, &now)) {
         return;
     }
-    if (is_same(inst->measured, l->process) && !pub->sleeping) {
+    if (again && !pub->sleeping) {
         keep_peak(&now, &pub->taken);
     }
     inst->measured = l->process;
     if (is_current(inst)) {
-        needs_record(inst, now.count, fullest(&now), now.host_bytes);
+        needs_record(inst, now.count, fullest(&now), now.host_bytes, again ? 0 : pub->ready_in_ms);
     }
     if (!place_equal(&now, &pub->taken)) {
         pub->taken = now;
@@ -239,6 +241,9 @@ static void on_looked(struct job *job)
     struct look *l = container_of(job, struct look, job);
     const struct instance *pub = l->engines->needs ? engines_find(l->engines, l->uuid) : NULL;
 
+    if (pub) {
+        inst_of(pub)->looked_at = false;
+    }
     if (pub && is_same(pub->process, l->process)) {
         take_in(inst_of(pub), l);
     }
@@ -250,7 +255,7 @@ void inst_measure(struct inst *inst)
     struct engines *e = inst->engines;
     struct look *l;
 
-    if (inst->pub.remote || inst->pub.process.pid == 0 || !e->needs) {
+    if (inst->pub.remote || inst->pub.process.pid == 0 || inst->looked_at || !e->needs) {
         return;
     }
     l = xcalloc(1, sizeof(*l));
@@ -260,7 +265,8 @@ void inst_measure(struct inst *inst)
     memcpy(l->uuid, inst->pub.uuid, sizeof(l->uuid));
     l->proc = xstrdup(e->proc_path);
     l->mark = xasprintf(ENGINE_MARKER "=%s/%s", e->data_id, inst->pub.uuid);
-    if (needs_submit(e->needs, &l->job) < 0) {
+    inst->looked_at = needs_submit(e->needs, &l->job) >= 0;
+    if (!inst->looked_at) {
         free_look(&l->job); /* with the next health probe */
     }
 }

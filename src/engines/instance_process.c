@@ -22,32 +22,36 @@ enum {
     SILENT_AT_LEAVE_MS = 60 * 1000,
 };
 
-/* Text of a line-oriented hash: FNV-1a, 64 bit. It tells specs apart that nobody made to collide.
- */
-static uint64_t hash_text(uint64_t h, const char *s)
+/* FNV-1a, 64 bit, a line each. */
+uint64_t spec_hash_add(uint64_t h, const char *text)
 {
-    for (; *s; s++) {
-        h = (h ^ (unsigned char)*s) * 0x100000001b3u;
+    for (; *text; text++) {
+        h = (h ^ (unsigned char)*text) * 0x100000001b3u;
     }
     return (h ^ '\n') * 0x100000001b3u;
 }
 
+void spec_hash_text(uint64_t h, char out[SPEC_HASH_SIZE])
+{
+    snprintf(out, SPEC_HASH_SIZE, "%016llx", (unsigned long long)h);
+}
+
 static void hash_command(const struct engine_command *c, char out[SPEC_HASH_SIZE])
 {
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = SPEC_HASH_BEGIN;
 
     for (char **w = c->argv; w && *w; w++) {
-        h = hash_text(h, *w);
+        h = spec_hash_add(h, *w);
     }
     for (char **w = c->env; w && *w; w++) {
-        h = hash_text(h, *w);
+        h = spec_hash_add(h, *w);
     }
     if (c->container) {
         _cleanup_(freep) char *text = container_spec_text(c->container, NULL);
 
-        h = hash_text(h, text);
+        h = spec_hash_add(h, text);
     }
-    snprintf(out, SPEC_HASH_SIZE, "%016llx", (unsigned long long)h);
+    spec_hash_text(h, out);
 }
 
 int inst_command(struct engines *e, const struct model *model, const struct inst_place *place,

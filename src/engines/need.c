@@ -28,9 +28,11 @@ enum {
     FILES_MAX = 256,          /* whose facts are remembered */
     MEASUREMENTS_MAX = 10000, /* the oldest are forgotten */
     QUEUED_MAX = 65536,
+    FILE_THREADS = 4,           /* a file on a disk that hangs shall not hold up the others */
     WORTH_TELLING_PERCENT = 10, /* difference between what was thought and what it took */
     KEY_SIZE = SPEC_HASH_SIZE + 8,
 };
+#define DECLARED_MIB_MAX ((int64_t)1 << 40) /* more is as good as this, and would overflow */
 
 struct known_file {
     struct list node; /* the one that was used last is last */
@@ -140,20 +142,12 @@ static struct known_file *find_file(struct needs *n, const char *path)
 
 /* ---- measurements ---- */
 
-static uint64_t hash_text(uint64_t h, const char *s)
-{
-    for (; *s; s++) {
-        h = (h ^ (unsigned char)*s) * 0x100000001b3u;
-    }
-    return (h ^ '\n') * 0x100000001b3u;
-}
-
 static uint64_t hash_number(uint64_t h, uint64_t n)
 {
     char text[24];
 
     snprintf(text, sizeof(text), "%llu", (unsigned long long)n);
-    return hash_text(h, text);
+    return spec_hash_add(h, text);
 }
 
 static void make_key(const struct engine_context *c, const struct engine_driver *driver,
@@ -161,15 +155,15 @@ static void make_key(const struct engine_context *c, const struct engine_driver 
 {
     struct gpus gpus = gpus_of(c->gpu);
     char *parameters = json_dumps(c->model->parameters, JSON_SORT_KEYS | JSON_COMPACT);
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = SPEC_HASH_BEGIN;
 
-    h = hash_text(h, driver->name);
-    h = hash_text(h, c->model->model_path);
+    h = spec_hash_add(h, driver->name);
+    h = spec_hash_add(h, c->model->model_path);
     h = hash_number(hash_number(h, stamp->bytes), stamp->changed_ns);
-    h = hash_text(h, parameters ? parameters : "");
-    h = hash_text(h, c->model->additional_parameters ? c->model->additional_parameters : "");
+    h = spec_hash_add(h, parameters ? parameters : "");
+    h = spec_hash_add(h, c->model->additional_parameters ? c->model->additional_parameters : "");
     h = hash_number(hash_number(h, parameter_slots(c)), devices_are_host(c->model, &gpus));
-    snprintf(out, SPEC_HASH_SIZE, "%016llx", (unsigned long long)h);
+    spec_hash_text(h, out);
     free(parameters);
 }
 
@@ -398,7 +392,8 @@ static void find_figure(struct needs *n, const struct model_config *config,
         driver->need(&context, facts, ret);
         make_key(&context, driver, stamp, key);
     }
-    ret->declared_bytes = config->gpu_memory_mb > 0 ? (uint64_t)config->gpu_memory_mb * MIB : 0;
+    ret->declared_bytes =
+        (uint64_t)MIN_OF(MAX_OF(config->gpu_memory_mb, 0), DECLARED_MIB_MAX) * MIB;
     m = key[0] ? any_measurement(n, key) : NULL;
     if (m) {
         use_measurement(ret, m, config->id);
@@ -618,15 +613,15 @@ static void find_needs_of_model(struct engines *e, int64_t model_id)
     }
 }
 
-void needs_record(struct inst *inst, unsigned devices, uint64_t device_bytes, uint64_t host_bytes)
+void needs_record(struct inst *inst, unsigned devices, uint64_t device_bytes, uint64_t host_bytes,
+                  uint64_t load_ms)
 {
     struct needs *n = inst->engines->needs;
     const struct measurement *old;
     struct measurement m = { .devices = devices,
                              .device_bytes = device_bytes,
                              .host_bytes = host_bytes,
-                             .load_ms =
-                                 (uint32_t)MIN_OF(inst->pub.ready_in_ms, (uint64_t)INT32_MAX),
+                             .load_ms = (uint32_t)MIN_OF(load_ms, (uint64_t)INT32_MAX),
                              .measured_ms = world_wall_ms(inst->engines->world) };
 
     if (!inst->need_key[0]) {
@@ -660,9 +655,9 @@ struct needs *needs_create(struct engines *e)
     struct needs *n = xcalloc(1, sizeof(*n));
 
     n->engines = e;
-    n->worker = worker_create(
-        e->world,
-        &(struct worker_options){ .name = "model-files", .threads = 1, .max_queued = QUEUED_MAX });
+    n->worker = worker_create(e->world, &(struct worker_options){ .name = "model-files",
+                                                                  .threads = FILE_THREADS,
+                                                                  .max_queued = QUEUED_MAX });
     map_init(&n->files);
     list_init(&n->file_order);
     map_init(&n->measurements);

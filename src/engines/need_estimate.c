@@ -9,6 +9,7 @@
 #include "engines/need.h"
 
 #define MIB ((uint64_t)1 << 20)
+#define PIB ((uint64_t)1 << 50)
 
 enum {
     CONTEXT_TOKENS = 8192, /* of an engine whose settings are not known: that much cache */
@@ -59,7 +60,9 @@ uint64_t need_failed_bytes(const char *last_words)
     for (const char *at = last_words; at && (at = strstr(at, mark));) {
         at += strlen(mark);
         if (isdigit((unsigned char)*at)) {
-            most = MAX_OF(most, (uint64_t)strtoull(at, NULL, 10));
+            uint64_t bytes = strtoull(at, NULL, 10);
+
+            most = bytes < PIB ? MAX_OF(most, bytes) : most; /* more is nonsense, or garbled */
         }
     }
     return most;

@@ -288,8 +288,9 @@ static char *last_words(struct span tail)
 static void find_need(const struct engine_context *c, const struct model_facts *facts,
                       struct memory_need *ret)
 {
+    int64_t stages = MAX_OF(parameter_int(c->model, "pipeline_parallel_size", 1), 1);
     int64_t devices =
-        tensor_size(c->model) * MAX_OF(parameter_int(c->model, "pipeline_parallel_size", 1), 1);
+        MIN_OF(tensor_size(c->model), PLACE_DEVICES_MAX) * MIN_OF(stages, PLACE_DEVICES_MAX);
 
     need_of_share(share_of(c), (unsigned)MIN_OF(devices, PLACE_DEVICES_MAX), facts, ret);
 }

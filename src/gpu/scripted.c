@@ -390,7 +390,14 @@ static bool holds(const struct scripted *s, uint64_t pid, const char *command,
         return false;
     }
     env = process_file(s, pid, "environ", &environ_n);
-    return may_use(env, environ_n, d, vendor_index);
+    if (environ_n ==
+        0) { /* amid an exec both are void for a moment: what it will see comes later */
+        free(line);
+        free(env);
+        line = process_file(s, pid, "cmdline", &n);
+        env = process_file(s, pid, "environ", &environ_n);
+    }
+    return n > 0 && may_use(env, environ_n, d, vendor_index);
 }
 
 /* Made when it is not there: there are as many as the script has holders. */

@@ -89,12 +89,7 @@ static void withdraw(struct pass *pass, const struct policy_action *a)
 {
     struct seat *s = pass->snap.seats[a->instance];
 
-    s->place = (struct place){ 0 };
-    s->reserved = false;
-    if (s->placed_id) {
-        history_end(pass->p, s->placed_id, -1, pass->sentence, NULL);
-        s->placed_id = 0;
-    }
+    seat_release(pass->p, s, pass->sentence);
     log_info("placement", s->model_name, "reservation withdrawn", kv_str("why", pass->sentence));
 }
 
@@ -112,8 +107,8 @@ static void tell_to_load(struct pass *pass, const struct policy_action *a)
     s->reserved = false;
     engines_place(pass->p->engines, s->uuid, &place);
     s = seat_find(pass->p, s->uuid);
-    if (s && s->state == INSTANCE_WAITING) { /* it is about to leave */
-        s->place = (struct place){ 0 };
+    if (s && s->state == INSTANCE_WAITING) {
+        seat_release(pass->p, s, "it is about to leave, or was defined anew");
     }
 }
 

@@ -56,14 +56,17 @@ struct seat {
     uint64_t number; /* for the policy */
     char uuid[UUID_SIZE];
     int64_t model_id;
-    char *model_name;          /* public id, also after the model is gone */
-    enum instance_state state; /* as it was told last */
-    struct place place;        /* reserved, or held */
-    bool reserved;             /* the place is kept; it was not told to load yet */
-    bool swapped;              /* moved aside for an equal */
-    unsigned out_of_memory;    /* starts in a row, as told last */
-    uint64_t not_before_ms;    /* after them */
-    uint64_t leave_by_ms;      /* DRAINING for another: world_now_ms of the end of its grace */
+    char *model_name;                      /* public id, also after the model is gone */
+    enum instance_state state;             /* as it was told last */
+    struct place place;                    /* reserved, or held */
+    struct place taken;                    /* what it was measured to take, while it is up */
+    uint64_t used_then[PLACE_DEVICES_MAX]; /* STOPPING: of each share's device, when it was told to
+                                              end; 0: it was not */
+    bool reserved;                         /* the place is kept; it was not told to load yet */
+    bool swapped;                          /* moved aside for an equal */
+    unsigned out_of_memory;                /* starts in a row, as told last */
+    uint64_t not_before_ms;                /* after them */
+    uint64_t leave_by_ms; /* DRAINING for another: world_now_ms of the end of its grace */
     /* The verdict of the last pass; of one that waits or is reserved. */
     enum policy_reason reason;
     uint64_t at_ms;
@@ -95,7 +98,11 @@ bool is_aside(const struct placement *p, const struct instance *inst);
 bool seat_is_up(const struct seat *s);
 /* Is wanted, and has no engine: it stands in the queue. */
 bool seat_waits(const struct seat *s);
+/* Its reservation is over, and came to nothing. */
+void seat_release(struct placement *p, struct seat *s, const char *why);
 void seats_hear_instance(struct placement *p, const struct instance_change *c);
+/* A reading has come: the most that was used while something ends there is remembered. */
+void seats_note_used(struct placement *p);
 void seats_sweep(struct placement *p); /* frees those whose instances are gone */
 void seats_finish(struct placement *p);
 struct ghost *ghost_free(struct ghost *g);
@@ -108,9 +115,9 @@ struct room {
     uint64_t other_bytes;   /* somebody else's, as told by the last reading at rest */
     uint64_t decided_bytes; /* the same at the last pass */
     uint64_t used_bytes;    /* of the last good reading */
-    uint64_t lately[3];     /* used bytes of the last readings, good or not, the newest first */
     unsigned stale;         /* readings that are to be awaited, since what lies there has changed */
     unsigned loads;         /* how often something began to load there */
+    unsigned seen_loads;    /* of them: before the last good reading */
     /* Of the last count: */
     uint64_t taken_bytes, held_bytes, reserved_bytes;
     uint64_t ending_bytes; /* of the taken: of those whose processes end or have ended */
@@ -126,9 +133,6 @@ bool room_is_fresh(struct placement *p, const struct place *place);
  * memory is free. When something has changed by more than a hundredth, everything is decided anew.
  */
 void rooms_refresh(struct placement *p);
-/* What was used on it while that which has just ended still lived: it may have given its memory
- * back before its end was heard of, and it may have been too short-lived for a good reading. */
-uint64_t room_used_before(struct placement *p, int device);
 void room_on_device(struct placement *p, const struct gpu_change *c);
 void room_on_look(void *placement);
 

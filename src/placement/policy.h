@@ -17,38 +17,57 @@
  *
  * and is told to load (POLICY_LOAD) when it fits with what still leaves, and nothing else is
  * loading on any of its devices. Both hold together, so a reservation is never starved by a smaller
- * one that starts at once.
+ * one that starts at once. A reservation is taken back when its room or its device is gone, or when
+ * what the instance needs has changed; where not all of them fit any more, the more important ones
+ * keep theirs. Host memory is counted on the host's pool, where there is one.
  *
- * Who may make room for whom:
- *   - preemption: an instance of lower priority, of a model that is not pinned, resident for
- *     min_residency at least, within max_preemptions_per_hour, when the rules and the newcomer
- *     (may_preempt) allow it. Never one of equal or higher priority. The set with the least harm:
- * by class first (the priorities of those that move, highest first), idle before busy, then the sum
- * of use_rate × reload_s ÷ bytes freed. A newcomer that is only RESERVED is withdrawn before
- * anything that runs is moved.
- *   - swap: among equal priorities an instance gives way to one that requests wait for, when it is
- *     idle itself (and was resident for min_residency), or when they have waited for swap_wait_ms:
- *     then it is drained for them. So requests for models that cannot be resident together are
- *     served in batches: A B A B A B becomes A A A B B B. Nothing else moves an equal.
- *   - force: ignores threshold, min_residency and return_after; never moves a pinned, equal or
- * higher one.
+ * Where. The devices that the definition names, all of them; else one, else the fewest of one
+ * vendor, each with an equal part. A place where it can load at once goes before one that must
+ * become free; then the one that it fills best (POLICY_SPREAD: that has most left).
  *
- * What was moved aside comes back by priority when there is room, return_after_ms after it went at
- * the earliest (unless requests wait for it), if auto_recovery is on.
+ * Who may make room for whom. Nobody moves a pinned one, one of higher priority, or one that leaves
+ * already; and an instance for which the request forbids it (may_preempt) moves nobody.
+ *   - withdrawal: a RESERVED one of lower priority goes back to the queue. It holds nothing yet, so
+ *     neither `preemption` nor the limit of an hour is asked.
+ *   - preemption: one of lower priority that is READY for min_residency, or still LOADS (it has
+ *     served nobody, and a load of minutes must not keep a more important one waiting), within
+ *     `preemption` and max_preemptions_per_hour.
+ *   - swap: a READY one of equal priority and another model, resident for min_residency, gives way
+ *     to one that requests wait for: when it is idle itself, or when they have waited for
+ *     swap_wait_ms; then it is drained for them. So requests for models that cannot be resident
+ *     together are served in batches: A B A B A B becomes A A A B B B. Two models that nobody asks
+ *     for never swap. It is no preemption, and not limited as such.
+ *   - force: a newcomer that is forced ignores threshold, min_residency, return_after and
+ *     auto_recovery. It is bound by `preemption` and the limit of an hour, as others are.
+ *   - POLICY_FIRST_COME: what is RESERVED or LOADS keeps its turn: no later one withdraws it or
+ *     breaks it off, of whatever priority, unless it is forced.
+ *
+ * Whom: the set with the least harm, of those that make enough room, and nobody in it who could
+ * stay. Harm, compared in this order: the highest class (priority) that loses anything; what every
+ * class loses, from the highest down: requests (in flight and waiting) and one for each instance,
+ * so an idle one goes before a busy one; the sum of use_rate × reload_s ÷ GiB freed over those that
+ * are READY; fewer that are READY, so of idle ones a load goes first; reservations withdrawn, the
+ * fewer and the lower the better: they weigh only where all else is equal, so a reservation goes
+ * before anything that runs. All combinations of ten candidates on a place are tried; of more, the
+ * least harmful go first, and who can stay after all stays.
+ *
+ * What was moved aside comes back by priority when there is room: return_after_ms after it went at
+ * the earliest, and if auto_recovery is on; at once, and always, if requests wait for it.
  *
  * The value that a plan maximises, lexicographic by priority class from the highest down: requests
  * served (the in-flight and waiting requests of the instances that are placed, and one for each
- * instance); then the least of what moving costs: for each that is moved, use_rate × reload_s ÷
- * GiB freed. The harm of a set of victims is what it takes from this value. On small machines the
- * best plan is searched for; on large ones in windows of a few devices around those that found no
- * place. An instance whose turn has come (swap_wait) is not put off for a greater value, and
- * POLICY_FIRST_COME does not search.
+ * instance); then the least of what moving costs: for each READY one that is moved, use_rate ×
+ * reload_s ÷ GiB freed. The harm of a set of victims is what it takes from this value. Within a
+ * class the value moves nobody: who runs stays, unless higher ones need the room, or by a swap. On
+ * small machines the best plan is searched for; on large ones in windows of a few devices around
+ * those that found no place. An instance whose turn has come (swap_wait), that is forced, or that
+ * may not preempt is not put off for a greater value, and POLICY_FIRST_COME does not search.
  *
  * Starvation. No reservation is made for what cannot fit, so a large one does not block smaller
- * ones. But one that only time keeps out (POLICY_TOO_YOUNG) keeps the devices that it will get from
- * all of its priority and below: so among equals whose requests wait, each has its turn after at
- * most one round of the others, each of them swap_wait + min_residency + the time to drain, free
- * and load. Lower priorities may starve; that is what priority means.
+ * ones. But one that only residency or a load keeps out (POLICY_TOO_YOUNG) keeps the devices that
+ * it will get from all of its priority and below: so among equals whose requests wait, each has its
+ * turn after at most one round of the others, each of them swap_wait + min_residency + the time to
+ * drain, free and load. Lower priorities may starve; that is what priority means.
  */
 #pragma once
 
@@ -62,7 +81,8 @@ enum policy_algorithm {
     POLICY_PRIORITY_BASED, /* by priority, then by who has waited longest; the device that it fills
                               best */
     POLICY_SPREAD,         /* the same order; the device that has most room left */
-    POLICY_FIRST_COME,     /* by who has waited longest; priority only says who may be moved */
+    POLICY_FIRST_COME, /* by who has waited longest; priority only says who may be moved, once it
+                          is ready */
     POLICY_ALGORITHM_MAX_,
 };
 const char *policy_algorithm_name(enum policy_algorithm a); /* "priority_based", "spread", … */
@@ -70,7 +90,7 @@ int policy_algorithm_from_string(const char *s);            /* -EINVAL */
 
 struct policy_rules {
     enum policy_algorithm algorithm;
-    bool preemption;           /* anything may be preempted at all */
+    bool preemption;           /* anything may be preempted at all (swaps are none) */
     bool auto_recovery;        /* what was moved aside comes back by itself */
     double threshold;          /* of a device's memory, how much may be placed: 0.1–1.0 */
     uint64_t min_residency_ms; /* what became ready less than this ago is not moved */
@@ -135,7 +155,8 @@ struct policy_snapshot {
 
 enum policy_action_kind {
     POLICY_RESERVE,  /* WAITING → RESERVED at `place` */
-    POLICY_WITHDRAW, /* RESERVED → WAITING: something more important takes its place */
+    POLICY_WITHDRAW, /* RESERVED → WAITING: OUTRANKED, NO_ROOM, NO_DEVICE, or FITS: another place
+                        does, since what it needs has changed */
     POLICY_LOAD,     /* RESERVED → LOADING: it fits now */
     POLICY_DISPLACE, /* drain, stop, and wait for room */
     POLICY_ACTION_MAX_,
@@ -151,11 +172,13 @@ enum policy_reason {
     POLICY_OUTRANKED,    /* a reservation withdrawn for `other` */
     /* Why it waits: */
     POLICY_NEVER_FITS,     /* needs more than the devices it may use have at all (need, limit) */
-    POLICY_NO_ROOM,        /* would fit, but what is there may not be moved (need, free, device) */
+    POLICY_NO_ROOM,        /* would fit, but what is there may not be moved (need, free, device), or
+                              the device is kept for `other`, whose turn comes */
     POLICY_NO_DEVICE,      /* the devices that it names are not there, or not usable */
     POLICY_PREEMPTION_OFF, /* room could be made, but the rules or the request forbid it */
     POLICY_RATE_LIMIT,     /* max_preemptions_per_hour is reached */
-    POLICY_TOO_YOUNG,  /* what could be moved has not been there for min_residency (until at_ms) */
+    POLICY_TOO_YOUNG,  /* what could be moved has not been there for min_residency (until at_ms), or
+                          still loads, or keeps its turn (at_ms 0) */
     POLICY_TURN_COMES, /* an equal is busy: its turn comes at at_ms at the latest */
     POLICY_RETURNS_LATER, /* moved aside a moment ago (until at_ms) */
     POLICY_RECOVERY_OFF,  /* moved aside, and auto_recovery is off */

@@ -31,6 +31,7 @@ static void init_room(struct board *b, size_t device)
 
     room->limit =
         (int64_t)(b->s->rules.threshold * (double)d->total_bytes) - (int64_t)d->other_bytes;
+    b->capacity[device] = room->limit + (int64_t)d->other_bytes;
     room->extra = (int64_t)d->total_bytes - (int64_t)d->other_bytes - room->limit;
     room->leaving = (int64_t)d->held_bytes;
     b->fits[device] = (struct fit){
@@ -105,11 +106,14 @@ void board_init(struct board *b, const struct policy_snapshot *s)
     }
     b->fits = xcalloc(s->device_count + 1, sizeof(*b->fits));
     b->rooms = xcalloc(s->device_count + 1, sizeof(*b->rooms));
+    b->capacity = xcalloc(s->device_count + 1, sizeof(*b->capacity));
+    b->listed = xcalloc(s->instance_count + 1, sizeof(*b->listed));
     b->gain = xcalloc(s->device_count + 1, sizeof(*b->gain));
     b->pieces = xcalloc(s->instance_count + 1, sizeof(*b->pieces));
     b->victims = xcalloc(s->instance_count + 1, sizeof(*b->victims));
     b->chosen = xcalloc(s->instance_count + 1, sizeof(*b->chosen));
     b->trial = xcalloc(s->instance_count + 1, sizeof(*b->trial));
+    b->gone = xcalloc(s->instance_count + 1, sizeof(*b->gone));
     for (size_t d = 0; d < s->device_count; d++) {
         init_room(b, d);
     }
@@ -132,11 +136,14 @@ void board_finish(struct board *b)
     free(b->fits);
     free(b->usable);
     free(b->rooms);
+    free(b->capacity);
+    free(b->listed);
     free(b->gain);
     free(b->pieces);
     free(b->victims);
     free(b->chosen);
     free(b->trial);
+    free(b->gone);
     free(b->vendors);
 }
 
@@ -230,6 +237,7 @@ void board_set_state(struct board *b, size_t piece, enum policy_state state)
         }
     }
     p->state = state;
+    b->listed[piece] = is_listed(state);
 }
 
 void board_reserve(struct board *b, size_t piece, const struct seat *seat)

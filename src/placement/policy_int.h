@@ -75,7 +75,7 @@ struct victim {
     double served, cost;
     bool is_reserved, is_preempted; /* else it is swapped */
     bool is_ready;
-    int64_t bytes[HOLDS_MAX];       /* that it frees, by hold of the place in question */
+    int64_t bytes[HOLDS_MAX]; /* that it frees, by hold of the place in question */
 };
 
 struct board {
@@ -83,9 +83,13 @@ struct board {
     struct fit *fits;
     struct room *rooms;
     struct piece *pieces;
-    int64_t *gain;          /* scratch of gain_of(), one for each device */
+    int64_t *capacity;      /* of each device: total × threshold */
+    bool *listed;           /* pieces that are on their devices' lists: kept small, as fits */
+    int64_t *gain;          /* scratch of victims_gain(), one for each device */
     struct victim *victims; /* scratch of victims_make_room(), one for each instance each */
     size_t *chosen, *trial;
+    size_t *gone; /* pieces that were made to leave for a newcomer, in turn */
+    size_t gone_count;
     size_t host;  /* the host's pool; SIZE_MAX: there is none */
     int *vendors; /* that there are, ascending */
     size_t vendor_count;
@@ -93,6 +97,7 @@ struct board {
     unsigned preemptions_left; /* UINT_MAX: no limit */
     unsigned preemptions;      /* in this pass */
     bool has_moved;            /* somebody, since the last look: there may be room beside */
+    bool has_bars;             /* there was one at least */
     bool ignores_bars;         /* asking why */
 };
 

@@ -98,25 +98,6 @@ static bool is_better(const struct offer *a, const struct offer *b)
     return a->rank != b->rank ? a->rank < b->rank : a->device < b->device;
 }
 
-/* even: what each device takes, where all take the same. */
-static bool make_offer(const struct board *b, const struct policy_instance *i, size_t device,
-                       int64_t even, const int64_t *gain, struct offer *ret)
-{
-    int64_t bytes = i->need.share > 0 ? place_need(b, i, 1, device) : even;
-    int64_t left = board_free(b, device, i) + (gain ? gain[device] : 0) - bytes;
-
-    if (left < 0 && bytes > 0) {
-        return false;
-    }
-    *ret = (struct offer){
-        .device = device,
-        .bytes = bytes,
-        .rank = b->s->rules.algorithm == POLICY_SPREAD ? -left : left,
-        .waits = board_now(b, device, i) < bytes,
-    };
-    return true;
-}
-
 static void insert_offer(struct offer *best, unsigned *count, unsigned n, const struct offer *o)
 {
     unsigned at = *count;
@@ -140,14 +121,24 @@ static void insert_offer(struct offer *best, unsigned *count, unsigned n, const 
 static bool best_of(const struct board *b, const struct policy_instance *i, int vendor, unsigned n,
                     const int64_t *gain, struct offer *best)
 {
-    int64_t even = (int64_t)memory_need_on(&i->need, n, 0);
+    const bool spreads = b->s->rules.algorithm == POLICY_SPREAD, shared = i->need.share > 0;
+    const size_t devices = b->s->device_count;
+    int64_t bytes = (int64_t)memory_need_on(&i->need, n, 0), enough = INT64_MAX;
     unsigned count = 0;
-    struct offer o;
 
-    for (size_t d = 0; d < b->s->device_count; d++) {
-        if ((vendor < 0 || b->fits[d].vendor == vendor) && place_may_use(b, i, d) &&
-            make_offer(b, i, d, even, gain, &o)) {
-            insert_offer(best, &count, n, &o);
+    for (size_t d = 0; d < devices; d++) {
+        int64_t left, rank;
+
+        bytes = shared ? place_need(b, i, 1, d) : bytes;
+        left = board_free(b, d, i) + (gain ? gain[d] : 0) - bytes;
+        rank = spreads ? -left : left;
+        if ((left < 0 && bytes > 0) || rank >= enough) { /* most end here */
+            continue;
+        }
+        if ((vendor < 0 || b->fits[d].vendor == vendor) && place_may_use(b, i, d)) {
+            insert_offer(best, &count, n,
+                         &(struct offer){ d, bytes, rank, board_now(b, d, i) < bytes });
+            enough = count == n && !best[n - 1].waits ? best[n - 1].rank : INT64_MAX;
         }
     }
     return count == n;
@@ -189,33 +180,7 @@ static bool find_group(const struct board *b, const struct policy_instance *i, u
 
 /* ---- over how many ---- */
 
-/* The n devices of the vendor that have most for it, in order: what they have beyond its share of
- * them. */
-static unsigned largest(const struct board *b, const struct policy_instance *i, int vendor,
-                        unsigned n, const int64_t *gain, int64_t *most)
-{
-    unsigned count = 0;
-
-    for (size_t d = 0; d < b->s->device_count; d++) {
-        int64_t has = board_free(b, d, i) + (gain ? gain[d] : 0);
-        unsigned at = count;
-
-        if (i->need.share > 0) {
-            has -= place_need(b, i, 1, d);
-        }
-        if ((count == n && has <= most[n - 1]) || b->fits[d].vendor != vendor ||
-            !place_may_use(b, i, d)) {
-            continue;
-        }
-        for (count = MIN_OF(count + 1, n), at = MIN_OF(at, n - 1); at > 0 && has > most[at - 1];
-             at--) {
-            most[at] = most[at - 1];
-        }
-        most[at] = has;
-    }
-    return count;
-}
-
+/* Is that enough on each of n devices: what the least of them has, beyond its share of it? */
 static bool is_enough(const struct policy_instance *i, unsigned n, int64_t least)
 {
     int64_t need = i->need.share > 0 ? 0 : (int64_t)memory_need_on(&i->need, n, 0);
@@ -223,11 +188,43 @@ static bool is_enough(const struct policy_instance *i, unsigned n, int64_t least
     return need == 0 ? i->need.share == 0 || least >= 0 : least >= need;
 }
 
+/* The n devices of the vendor that have most for it, in order: what they have beyond its share of
+ * them. Ends as soon as it has found `few` that are enough. */
+static unsigned largest(const struct board *b, const struct policy_instance *i, int vendor,
+                        unsigned few, unsigned n, const int64_t *gain, int64_t *most)
+{
+    const bool shared = i->need.share > 0;
+    const size_t devices = b->s->device_count;
+    int64_t least = INT64_MIN; /* whoever has no more is not among them */
+    unsigned count = 0, at;
+
+    for (size_t d = 0; d < devices; d++) {
+        int64_t has = board_free(b, d, i) + (gain ? gain[d] : 0);
+
+        has -= shared ? place_need(b, i, 1, d) : 0;
+        if (has <= least || b->fits[d].vendor != vendor || !place_may_use(b, i, d)) {
+            continue;
+        }
+        at = count;
+        for (count = MIN_OF(count + 1, n), at = MIN_OF(at, n - 1); at > 0 && has > most[at - 1];
+             at--) {
+            most[at] = most[at - 1];
+        }
+        most[at] = has;
+        if (count >= few && is_enough(i, few, most[few - 1])) {
+            break;
+        }
+        least = count == n ? most[n - 1] : INT64_MIN;
+    }
+    return count;
+}
+
 static unsigned fewest_of(const struct board *b, const struct policy_instance *i, int vendor,
                           const int64_t *gain)
 {
     int64_t most[PLACE_DEVICES_MAX];
-    unsigned count = largest(b, i, vendor, place_max_devices(i), gain, most);
+    unsigned few = MIN_OF(place_min_devices(i), place_max_devices(i));
+    unsigned count = largest(b, i, vendor, few, place_max_devices(i), gain, most);
 
     for (unsigned n = place_min_devices(i); n <= count; n++) {
         if (is_enough(i, n, most[n - 1])) {

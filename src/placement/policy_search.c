@@ -429,7 +429,7 @@ static size_t mover_of(const struct search *w, unsigned gone)
 static void seat_newcomer(struct search *w, unsigned n)
 {
     const struct policy_instance *i = instance_of(w, &w->items[n]);
-    int64_t bytes[DEVICES_MAX + 1];
+    int64_t bytes[DEVICES_MAX + 1] = { 0 };
     struct seat seat = { 0 };
 
     spread_over(w, &w->items[n], (unsigned)w->best[n], bytes);

@@ -72,6 +72,8 @@ static struct slack slack_on(const struct board *b, const struct policy_instance
 /* The least of the n devices that have most. */
 static struct slack nearest(const struct board *b, const struct policy_instance *i, unsigned n)
 {
+    const bool shared = i->need.share > 0;
+    int64_t need = (int64_t)memory_need_on(&i->need, n, 0);
     struct slack best[PLACE_DEVICES_MAX];
     unsigned count = 0, at;
 
@@ -81,7 +83,7 @@ static struct slack nearest(const struct board *b, const struct policy_instance 
         if (!place_may_use(b, i, d)) {
             continue;
         }
-        s = slack_on(b, i, d, place_need(b, i, n, d));
+        s = slack_on(b, i, d, shared ? place_need(b, i, n, d) : need);
         for (at = count; at > 0 && s.bytes > best[at - 1].bytes; at--) {
             if (at < n) {
                 best[at] = best[at - 1];
@@ -150,9 +152,7 @@ static bool devices_are_there(const struct board *b, size_t piece)
 static void gain_everything(struct board *b)
 {
     for (size_t d = 0; d < b->s->device_count; d++) {
-        const struct room *room = &b->rooms[d];
-
-        b->gain[d] = room->staying + room->reserved + (int64_t)b->s->devices[d].other_bytes;
+        b->gain[d] = b->capacity[d] - b->fits[d].free;
     }
 }
 
@@ -180,7 +180,8 @@ static void tell_obstacle(struct board *b, size_t piece, unsigned allowance)
     for (size_t v = 0; v < b->s->instance_count; v++) {
         uint64_t at = movable_at(b, piece, v), bytes = place_bytes(&b->s->instances[v].place);
 
-        if (!victims_may_move(b, piece, v, allowance) || victims_may_move(b, piece, v, 0)) {
+        if (!b->listed[v] || !victims_may_move(b, piece, v, allowance) ||
+            victims_may_move(b, piece, v, 0)) {
             continue;
         }
         if (at > 0 && (verdict->at_ms == 0 || at < verdict->at_ms)) {
@@ -215,6 +216,7 @@ static void bar(struct board *b, size_t piece, const struct seat *seat)
         if (fit->barred < b->s->instances[piece].priority) {
             fit->barred = b->s->instances[piece].priority;
             b->rooms[seat->holds[h].device].barred_for = piece;
+            b->has_bars = true;
         }
     }
 }
@@ -272,6 +274,8 @@ static void refused_for_moves(struct board *b, size_t piece)
 
 static void refused_by_devices(struct board *b, size_t piece)
 {
+    bool some;
+
     gain_everything(b);
     if (place_fewest(b, piece, b->gain) == 0) {
         wait_for(b, piece, POLICY_NEVER_FITS, 0);
@@ -279,9 +283,9 @@ static void refused_by_devices(struct board *b, size_t piece)
         return;
     }
     wait_for(b, piece, POLICY_NO_ROOM, 0);
-    victims_gain(b, piece, 0);
+    some = victims_gain(b, piece, 0);
     tell_nearest(b, piece);
-    if (place_fewest(b, piece, b->gain) > 0) {
+    if ((some || b->has_bars) && place_fewest(b, piece, b->gain) > 0) {
         refused_in_spite(b, piece);
     } else {
         refused_for_moves(b, piece);

@@ -85,11 +85,15 @@ static bool keeps_turn(const struct board *b, const struct policy_instance *i)
     return b->s->rules.algorithm == POLICY_FIRST_COME && !i->force;
 }
 
-/* One of lower priority that is RESERVED. */
-static bool may_withdraw(const struct board *b, const struct policy_instance *i, unsigned allowance)
+/* One of lower priority that is RESERVED. Where the first come keeps his turn, one that was placed
+ * in this pass has others that leave for it: it is left alone until the next. */
+static bool may_withdraw(const struct board *b, const struct policy_instance *i, size_t victim,
+                         unsigned allowance)
 {
-    return (i->may_preempt || (allowance & ALLOW_MOVES)) &&
-           (!keeps_turn(b, i) || (allowance & ALLOW_YOUNG));
+    bool first_come = b->s->rules.algorithm == POLICY_FIRST_COME;
+    bool is_due = !keeps_turn(b, i) && !(first_come && b->pieces[victim].fresh);
+
+    return (i->may_preempt || (allowance & ALLOW_MOVES)) && (is_due || (allowance & ALLOW_YOUNG));
 }
 
 /* One of lower priority that loads or is ready. */
@@ -98,8 +102,8 @@ static bool may_preempt(const struct board *b, const struct policy_instance *i,
 {
     bool allowed = (b->s->rules.preemption && i->may_preempt) || (allowance & ALLOW_MOVES);
     bool in_time = b->preemptions < b->preemptions_left || (allowance & ALLOW_RATE);
-    bool is_due = v->state == POLICY_LOADING ? !keeps_turn(b, i)
-                                             : i->force || is_old_enough(b->s, v);
+    bool is_due =
+        v->state == POLICY_LOADING ? !keeps_turn(b, i) : i->force || is_old_enough(b->s, v);
 
     return allowed && in_time && (is_due || (allowance & ALLOW_YOUNG));
 }
@@ -114,8 +118,7 @@ static bool may_swap(const struct policy_snapshot *s, const struct policy_instan
 
     return i->waiting > 0 && i->model_id != v->model_id &&
            (i->may_preempt || (allowance & ALLOW_MOVES)) &&
-           (idle || its_turn || (allowance & ALLOW_TURN)) &&
-           (is_due || (allowance & ALLOW_YOUNG));
+           (idle || its_turn || (allowance & ALLOW_TURN)) && (is_due || (allowance & ALLOW_YOUNG));
 }
 
 bool victims_may_move(const struct board *b, size_t newcomer, size_t victim, unsigned allowance)
@@ -123,12 +126,11 @@ bool victims_may_move(const struct board *b, size_t newcomer, size_t victim, uns
     const struct policy_instance *i = &b->s->instances[newcomer], *v = &b->s->instances[victim];
     enum policy_state state = b->pieces[victim].state;
 
-    if (v->pinned || v->priority > i->priority || victim == newcomer ||
-        state == POLICY_WAITING || state == POLICY_LEAVING) {
+    if (!b->listed[victim] || v->pinned || v->priority > i->priority || victim == newcomer) {
         return false;
     }
     if (state == POLICY_RESERVED && v->priority < i->priority) {
-        return may_withdraw(b, i, allowance);
+        return may_withdraw(b, i, victim, allowance);
     }
     return v->priority < i->priority ? may_preempt(b, i, v, allowance)
                                      : may_swap(b->s, i, v, allowance);
@@ -142,7 +144,7 @@ bool victims_gain(struct board *b, size_t newcomer, unsigned allowance)
     for (size_t v = 0; v < b->s->instance_count; v++) {
         const struct piece *p = &b->pieces[v];
 
-        if (!victims_may_move(b, newcomer, v, allowance)) {
+        if (!b->listed[v] || !victims_may_move(b, newcomer, v, allowance)) {
             continue;
         }
         for (unsigned h = 0; h < p->seat.count; h++) {
@@ -326,7 +328,7 @@ static size_t choose(struct board *b, size_t newcomer, const struct seat *seat, 
 {
     const struct policy_instance *i = &b->s->instances[newcomer];
     struct quest q = { .board = b, .victims = b->victims, .holds = seat->count, .best = *bound };
-    int64_t missing[HOLDS_MAX];
+    int64_t missing[HOLDS_MAX] = { 0 };
 
     for (unsigned h = 0; h < seat->count; h++) {
         missing[h] = seat->holds[h].bytes == 0
@@ -398,13 +400,14 @@ static unsigned best_spots(struct board *b, size_t newcomer, int vendor, unsigne
     unsigned count = 0;
 
     for (size_t d = 0; d < b->s->device_count; d++) {
-        struct spot s = { .device = d };
+        struct spot s;
         struct seat seat;
         unsigned at;
 
         if (b->fits[d].vendor != vendor || !has_with_gain(b, newcomer, n, d)) {
             continue;
         }
+        s.device = d;
         seat.count = 0;
         s.harm = count == n ? best[n - 1].harm : worst_harm;
         place_add(&seat, newcomer, d, place_need(b, i, n, d));
@@ -489,38 +492,41 @@ static void send_away(struct board *b, size_t newcomer, const struct victim *v)
     b->preemptions += v->is_preempted;
     p->swapped = !v->is_preempted;
     b->pieces[newcomer].swapped |= p->swapped;
+    b->gone[b->gone_count++] = v->piece;
     board_set_state(b, v->piece, POLICY_LEAVING);
 }
 
-/* Displaced in this pass, and would fit again. */
-static bool could_stay(const struct board *b, size_t piece)
+/* The most important one of those that have gone and would fit again, the one that comes first of
+ * equals; gone_count: none would. */
+static size_t who_could_stay(const struct board *b)
 {
-    const struct piece *p = &b->pieces[piece];
+    const struct policy_instance *all = b->s->instances;
+    size_t best = b->gone_count;
 
-    return p->state == POLICY_LEAVING && p->other != SIZE_MAX &&
-           board_seat_fits(b, &b->s->instances[piece], &p->seat);
+    for (size_t k = 0; k < b->gone_count; k++) {
+        size_t i = b->gone[k], other = best < b->gone_count ? b->gone[best] : SIZE_MAX;
+
+        if ((other == SIZE_MAX || all[i].priority > all[other].priority ||
+             (all[i].priority == all[other].priority && i < other)) &&
+            board_seat_fits(b, &all[i], &b->pieces[i].seat)) {
+            best = k;
+        }
+    }
+    return best;
 }
 
-/* A later choice may have freed more than an earlier one needed: who can stay after all stays, the
- * most important first. */
+/* A later choice may have freed more than an earlier one needed: who can stay after all stays. */
 static void let_stay(struct board *b)
 {
-    for (;;) {
-        size_t best = SIZE_MAX;
+    for (size_t k = who_could_stay(b); k < b->gone_count; k = who_could_stay(b)) {
+        size_t i = b->gone[k];
+        struct piece *p = &b->pieces[i];
 
-        for (size_t i = 0; i < b->s->instance_count; i++) {
-            if (could_stay(b, i) && (best == SIZE_MAX || b->s->instances[i].priority >
-                                                             b->s->instances[best].priority)) {
-                best = i;
-            }
-        }
-        if (best == SIZE_MAX) {
-            return;
-        }
-        b->preemptions -= !b->pieces[best].swapped;
-        b->pieces[best].other = SIZE_MAX;
-        b->pieces[best].swapped = false;
-        board_set_state(b, best, b->s->instances[best].state);
+        b->preemptions -= !p->swapped;
+        p->other = SIZE_MAX;
+        p->swapped = false;
+        board_set_state(b, i, b->s->instances[i].state);
+        b->gone[k] = b->gone[--b->gone_count];
     }
 }
 

@@ -54,25 +54,21 @@ bool room_is_fresh(struct placement *p, const struct place *place)
 /* ---- counting ---- */
 
 /* Best known: what it was measured to take, while that is what it takes now. */
-static uint64_t use_of(const struct seat *s, const struct instance *inst,
-                       const struct place_share *share)
+static uint64_t use_of(const struct seat *s, const struct place_share *share)
 {
-    uint64_t taken =
-        inst && s->state == INSTANCE_READY ? place_bytes_on(&inst->taken, share->device) : 0;
+    uint64_t taken = s->state == INSTANCE_READY ? place_bytes_on(&s->taken, share->device) : 0;
 
     return taken ? taken : share->bytes;
 }
 
 static void count_seat(struct placement *p, const struct seat *s)
 {
-    const struct instance *inst = engines_find(p->engines, s->uuid);
-
     for (unsigned i = 0; i < s->place.count; i++) {
         struct room *r = room_of(p, s->place.shares[i].device);
 
         r->reserved_bytes += s->place.shares[i].bytes;
         if (seat_is_up(s)) {
-            r->taken_bytes += use_of(s, inst, &s->place.shares[i]);
+            r->taken_bytes += use_of(s, &s->place.shares[i]);
             r->ending_bytes += s->state == INSTANCE_STOPPING ? s->place.shares[i].bytes : 0;
             r->moving |= s->state != INSTANCE_READY;
             r->loading |= s->state == INSTANCE_STARTING;
@@ -123,7 +119,10 @@ static void count_others(struct placement *p)
         } else if (r->stale == 0) {
             r->other_bytes = MAX_OF(r->other_bytes, least);
         }
-        r->used_bytes = r->stale == 0 || !r->known ? d->memory_used_bytes : r->used_bytes;
+        if (r->stale == 0 || !r->known) {
+            r->used_bytes = d->memory_used_bytes;
+            r->seen_loads = r->loads;
+        }
         r->known = true;
     }
 }
@@ -249,17 +248,6 @@ void rooms_refresh(struct placement *p)
     }
 }
 
-uint64_t room_used_before(struct placement *p, int device)
-{
-    const struct room *r = room_of(p, device);
-    uint64_t used = r->used_bytes;
-
-    for (size_t i = 0; i < ARRAY_SIZE(r->lately); i++) {
-        used = MAX_OF(used, r->lately[i]);
-    }
-    return used;
-}
-
 /* Is a reading wanted earlier than the devices' own round? */
 static bool is_awaited(const struct placement *p)
 {
@@ -301,8 +289,7 @@ void room_on_device(struct placement *p, const struct gpu_change *c)
         decide_soon(p);
         return;
     }
-    memmove(&r->lately[1], &r->lately[0], sizeof(r->lately) - sizeof(r->lately[0]));
-    r->lately[0] = c->device->memory_used_bytes;
+    seats_note_used(p);
     if (r->stale > 0 && --r->stale == 0) {
         decide_soon(p); /* what was to load there may */
     }

@@ -185,6 +185,19 @@ static const struct policy_action *reservation(const struct snapshot *snap,
     return NULL;
 }
 
+/* Nothing is asked for any more: whoever asked is told. */
+static bool is_in_vain(struct wish *w)
+{
+    const struct model *model = models_get(w->p->models, w->ask.model_id);
+
+    if (!model) {
+        refuse(w, -ENOENT, "the model was deleted meanwhile");
+    } else if (!model->wanted) {
+        answer(w, PLACEMENT_FAILED, "the model was stopped meanwhile");
+    }
+    return !model || !model->wanted;
+}
+
 /* What its first instance came to in this pass. */
 static void judge(struct wish *w, struct snapshot *snap, const struct policy_plan *plan)
 {
@@ -226,7 +239,7 @@ void wishes_on_plan(struct placement *p, struct snapshot *snap, const struct pol
     struct wish *w, *tmp;
 
     list_for_each_safe (w, tmp, &p->wishes, node) {
-        if (w->phase == WISH_WATCHES) {
+        if (w->phase == WISH_WATCHES && !is_in_vain(w)) {
             judge(w, snap, plan);
         }
     }
@@ -238,7 +251,12 @@ static void on_late(struct wish *w)
     const struct instance *inst = engines_of_model(w->p->engines, w->ask.model_id);
     const struct seat *s = inst ? seat_find(w->p, inst->uuid) : NULL;
 
-    if (inst && inst->state == INSTANCE_BACKOFF) {
+    if (is_in_vain(w)) {
+        return;
+    }
+    if (!controller_is_ready(w->p)) {
+        answer(w, PLACEMENT_QUEUED, "the devices are not known yet");
+    } else if (inst && inst->state == INSTANCE_BACKOFF) {
         answer(w, PLACEMENT_QUEUED, inst->last_error ? inst->last_error : "it is tried again");
     } else if (s && s->sentence[0] && s->state == INSTANCE_WAITING) {
         answer(w, PLACEMENT_QUEUED, s->sentence);
@@ -251,7 +269,8 @@ static void on_late(struct wish *w)
 
 /* ---- dry runs ---- */
 
-/* Of one that runs: as if it had gone already. */
+/* The first of its instances that is there; with force as if all of them had gone already. What
+ * leaves is none of them: another one would come. */
 static size_t suppose_again(struct wish *w, struct snapshot *snap)
 {
     size_t found = SIZE_MAX;
@@ -259,7 +278,7 @@ static size_t suppose_again(struct wish *w, struct snapshot *snap)
     for (size_t i = 0; i < snap->s.instance_count; i++) {
         struct policy_instance *in = &snap->instances[i];
 
-        if (in->model_id != w->ask.model_id) {
+        if (in->model_id != w->ask.model_id || in->state == POLICY_LEAVING) {
             continue;
         }
         found = found == SIZE_MAX ? i : found;
@@ -272,14 +291,18 @@ static size_t suppose_again(struct wish *w, struct snapshot *snap)
 }
 
 static void set_terms(const struct wish *w, struct policy_instance *in,
-                      const struct placement_rules *rules)
+                      const struct memory_need *need, const struct placement_rules *rules)
 {
+    if (in->held_back) { /* what it needs is known by now */
+        in->need = *need;
+        in->held_back = false;
+    }
     if (w->ask.priority) {
         in->priority = MIN_OF(w->ask.priority, rules->priority_levels);
     }
     in->force = w->ask.force;
     in->may_preempt = w->ask.allow_preemption;
-    in->displaced = in->displaced && rules->auto_recovery_enabled;
+    in->displaced = false; /* it is called back */
 }
 
 static void tell_plan(struct wish *w, struct snapshot *snap, const struct policy_plan *plan,
@@ -324,7 +347,7 @@ static void dry_run(struct wish *w, const struct model *model, const struct memo
     snapshot_make(p, &snap);
     at = suppose_again(w, &snap);
     at = at == SIZE_MAX ? snapshot_suppose(p, &snap, model, need) : at;
-    set_terms(w, &snap.instances[at], &p->rules);
+    set_terms(w, &snap.instances[at], need, &p->rules);
     policy_decide(&snap.s, &plan);
     tell_plan(w, &snap, &plan, at);
     policy_plan_finish(&plan);

@@ -19,6 +19,16 @@ struct seat *seat_find(const struct placement *p, const char *uuid)
     return map_get(&p->by_uuid, uuid);
 }
 
+/* What was moved aside when berth ended is so still. */
+static void tell_aside(struct placement *p, const struct instance *inst)
+{
+    const struct stay *stay = stay_find(p, inst->model_id);
+
+    if (inst->state == INSTANCE_WAITING && stay && stay->aside && !stay->called) {
+        engines_note_displaced(p->engines, inst->uuid);
+    }
+}
+
 struct seat *seat_of(struct placement *p, const struct instance *inst)
 {
     struct seat *s = seat_find(p, inst->uuid);
@@ -40,6 +50,7 @@ struct seat *seat_of(struct placement *p, const struct instance *inst)
     }
     list_append(&p->seats, &s->node);
     map_put(&p->by_uuid, s->uuid, s);
+    tell_aside(p, inst);
     return s;
 }
 
@@ -87,9 +98,33 @@ bool is_aside(const struct placement *p, const struct instance *inst)
 
 /* ---- what ends ---- */
 
-static void add_share(struct placement *p, struct ghost *g, const struct place_share *share,
-                      const struct instance *inst)
+/* What is used on its devices while it lives: it may give its memory back long before its end. */
+static void note_used(struct placement *p, struct seat *s)
 {
+    for (unsigned i = 0; i < s->place.count; i++) {
+        int device = s->place.shares[i].device;
+        const struct gpu_device *d = p->gpu ? gpu_find(p->gpu, device) : NULL;
+
+        uint64_t used = MAX_OF(room_of(p, device)->used_bytes, d ? d->memory_used_bytes : 0);
+
+        s->used_then[i] = MAX_OF(s->used_then[i], used);
+    }
+}
+
+void seats_note_used(struct placement *p)
+{
+    struct seat *s;
+
+    list_for_each (s, &p->seats, node) {
+        if (s->state == INSTANCE_STOPPING) {
+            note_used(p, s);
+        }
+    }
+}
+
+static void add_share(struct placement *p, struct ghost *g, const struct seat *s, unsigned share_at)
+{
+    const struct place_share *share = &s->place.shares[share_at];
     const struct gpu_device *d = p->gpu ? gpu_find(p->gpu, share->device) : NULL;
     unsigned i = g->held.count;
     const struct room *r;
@@ -100,14 +135,14 @@ static void add_share(struct placement *p, struct ghost *g, const struct place_s
     }
     g->held.shares[i] = *share;
     r = room_of(p, share->device);
-    g->before[i] = room_used_before(p, share->device);
-    g->fall[i] = place_bytes_on(&inst->taken, share->device);
-    g->loads[i] = r->loads - r->loading;
+    g->before[i] = MAX_OF(s->used_then[share_at], r->used_bytes);
+    g->fall[i] = place_bytes_on(&s->taken, share->device);
+    g->loads[i] = MIN_OF(r->seen_loads, r->loads - r->loading);
     g->held.count++;
 }
 
 /* Its processes are gone: what it held is watched. */
-static void leave(struct placement *p, struct seat *s, const struct instance *inst)
+static void leave(struct placement *p, struct seat *s)
 {
     struct ghost *g = xcalloc(1, sizeof(*g));
 
@@ -117,11 +152,12 @@ static void leave(struct placement *p, struct seat *s, const struct instance *in
     g->left_ms = s->left_ms;
     s->left_id = 0;
     for (unsigned i = 0; i < s->place.count; i++) {
-        add_share(p, g, &s->place.shares[i], inst);
+        add_share(p, g, s, i);
     }
+    memset(s->used_then, 0, sizeof(s->used_then));
     room_changed(p, &s->place);
     list_append(&p->ghosts, &g->node);
-    s->place = (struct place){ 0 };
+    s->place = s->taken = (struct place){ 0 };
     if (!p->gpu) {
         ghost_free(g); /* nobody looks */
         return;
@@ -157,7 +193,7 @@ static void note_out_of_memory(struct placement *p, struct seat *s, const struct
     struct event *event;
 
     snprintf(reason, sizeof(reason), "ran out of memory while loading, with %.1f GB reserved%s%s",
-             (double)place_bytes(place) / 1e9, inst->last_error ? ": " : "",
+             (double)place_bytes(place) / (1 << 30), inst->last_error ? ": " : "",
              inst->last_error ? inst->last_error : "");
     s->not_before_ms = world_now_ms(p->world) + pause_ms(inst->out_of_memory);
     s->refused = true;
@@ -182,6 +218,28 @@ static void note_out_of_memory(struct placement *p, struct seat *s, const struct
     }
 }
 
+void seat_release(struct placement *p, struct seat *s, const char *why)
+{
+    s->place = (struct place){ 0 };
+    s->reserved = false;
+    close_placed(p, s, why);
+}
+
+/* It holds the larger of what was reserved for it and what it was measured to take. */
+static void note_taken(struct seat *s, const struct instance *inst)
+{
+    if (inst->taken.count == 0 && inst->taken.host_bytes == 0) {
+        return;
+    }
+    s->taken = inst->taken;
+    for (unsigned i = 0; i < s->place.count; i++) {
+        struct place_share *share = &s->place.shares[i];
+
+        share->bytes = MAX_OF(share->bytes, place_bytes_on(&s->taken, share->device));
+    }
+    s->place.host_bytes = MAX_OF(s->place.host_bytes, s->taken.host_bytes);
+}
+
 /* It has no engine any more. */
 static void on_down(struct placement *p, struct seat *s, const struct instance *inst)
 {
@@ -194,7 +252,7 @@ static void on_down(struct placement *p, struct seat *s, const struct instance *
                      inst->last_error ? inst->last_error : "it was stopped before it was ready");
     }
     s->out_of_memory = inst->out_of_memory;
-    leave(p, s, inst);
+    leave(p, s);
 }
 
 static void on_ready(struct placement *p, struct seat *s)
@@ -248,9 +306,16 @@ void seats_hear_instance(struct placement *p, const struct instance_change *c)
     if (c->to == INSTANCE_READY && s->state != INSTANCE_READY) {
         on_ready(p, s);
     }
+    if (was_up && c->to == INSTANCE_STOPPING && s->state != INSTANCE_STOPPING) {
+        note_used(p, s);
+    }
     s->state = c->to;
     if (was_up && (c->gone || !seat_is_up(s))) {
         on_down(p, s, inst);
+    } else if (s->reserved && !seat_waits(s)) { /* it failed before it had an engine */
+        seat_release(p, s, inst->last_error ? inst->last_error : "it cannot start");
+    } else if (seat_is_up(s)) {
+        note_taken(s, inst);
     }
     if (c->gone) {
         close_placed(p, s, "nobody wants it any more");

@@ -72,20 +72,21 @@ int kv_type_from_string(const char *name, struct kv_type *ret)
     return -EINVAL;
 }
 
-/* Rounded up to whole blocks; the numbers are what files and definitions say, and may be absurd. */
-static uint64_t typed_bytes(const struct kv_type *type, uint64_t values)
-{
-    double bytes = (double)values / type->values * type->bytes;
-
-    return bytes < 9e18 ? (values + type->values - 1) / type->values * type->bytes : UINT64_MAX / 4;
-}
+/* Files and definitions may say what they like: what is beyond this many is as good as endless, and
+ * sums of such figures do not overflow. */
+#define ENDLESS ((uint64_t)1 << 48)
 
 static uint64_t times(uint64_t a, uint64_t b)
 {
     uint64_t product;
 
-    return __builtin_mul_overflow(a, b, &product) || product > UINT64_MAX / 8 ? UINT64_MAX / 8
-                                                                              : product;
+    return __builtin_mul_overflow(a, b, &product) ? ENDLESS : MIN_OF(product, ENDLESS);
+}
+
+/* Rounded up to whole blocks. */
+static uint64_t typed_bytes(const struct kv_type *type, uint64_t values)
+{
+    return (values + type->values - 1) / type->values * type->bytes;
 }
 
 uint64_t kv_layer_bytes(const struct kv_cache *cache, uint32_t k_values, uint32_t v_values,
@@ -100,7 +101,7 @@ uint64_t kv_layer_bytes(const struct kv_cache *cache, uint32_t k_values, uint32_
 uint64_t llamacpp_window_cells(uint64_t stream_cells, uint64_t streams, uint64_t sequences,
                                uint64_t window, uint64_t ubatch)
 {
-    uint64_t cells = window * (streams > 1 ? 1 : sequences) + ubatch;
+    uint64_t cells = times(window, streams > 1 ? 1 : sequences) + ubatch;
 
     cells = MIN_OF(cells, stream_cells);
     return times((cells + CELLS_STEP - 1) / CELLS_STEP * CELLS_STEP, streams);
@@ -112,9 +113,9 @@ uint64_t llamacpp_window_cells(uint64_t stream_cells, uint64_t streams, uint64_t
 uint64_t llamacpp_compute_bytes(const struct llamacpp_graph *g)
 {
     uint64_t around = 5 * g->hidden;
-    uint64_t experts = g->experts_used * (3 * g->expert_feed_forward + g->hidden);
+    uint64_t experts = times(g->experts_used, 3 * g->expert_feed_forward + g->hidden);
     uint64_t feed = around + MAX_OF(3 * g->feed_forward, experts);
-    uint64_t attend = around + g->qkv_values + (g->flash_attention ? 0 : g->heads * g->cells);
+    uint64_t attend = around + g->qkv_values + (g->flash_attention ? 0 : times(g->heads, g->cells));
     uint64_t mask = (g->flash_attention ? 2 : 4) * (g->cells + g->window_cells);
 
     return times(g->ubatch, 4 * MAX_OF(feed, attend) + mask);

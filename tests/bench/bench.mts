@@ -2,10 +2,10 @@
 // Measures berth beside its peers, in turn, on one machine in one run, and prints every figure beside its target.
 // A missed target is a result, not a failure: the exit status is 1 only for wrong content or a broken run.
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Daemon, freePort, model } from '../flow/lib/daemon.ts';
 import { ask } from '../flow/lib/http.ts';
 import { berthBin, program, root, scriptedEngine } from '../flow/lib/paths.ts';
@@ -354,6 +354,25 @@ async function measureSizes(): Promise<Sizes> {
     return { idleMb, streamsHwmMb, listenMs };
 }
 
+/* ---- arithmetic alone: placement and planner ---- */
+
+interface Arithmetic {
+    placement?: { ms_1000: number; ms_10000: number; optimal: number; worst: number };
+    planner?: { evaluations: number; search_ms: number };
+}
+
+/** Runs a C program that stands beside berth; its last line is its figures. */
+function figures(name: string): any {
+    const path = join(dirname(realpathSync(berthBin)), 'tests/bench', name);
+    if (!existsSync(path)) {
+        console.log(`no ${path}, going on without it`);
+        return undefined;
+    }
+    const text = execFileSync(path, { encoding: 'utf8' });
+    process.stdout.write(text);
+    return JSON.parse(text.trimEnd().split('\n').at(-1)!);
+}
+
 /* ---- the report ---- */
 
 function median(values: Array<number | undefined>): number {
@@ -400,7 +419,7 @@ function row(what: string, figure: number, digits: number, unit: string, compare
     };
 }
 
-function rows(sizes: Sizes | undefined): Row[] {
+function rows(sizes: Sizes | undefined, { placement, planner }: Arithmetic): Row[] {
     const perCpu = (sample: Sample) => 1 / sample.usPerRequest!;
     const added = (sample: Sample, direct: Sample | undefined) => Math.max(sample.p50! - (direct?.p50 ?? 0), 1);
     return [
@@ -411,6 +430,12 @@ function rows(sizes: Sizes | undefined): Row[] {
         row('VmHWM with 2,000 streams', sizes?.streamsHwmMb ?? NaN, 1, ' MB', '<=', 64),
         row('idle RSS', sizes?.idleMb ?? NaN, 1, ' MB', '<=', 20),
         row(`start to listening, ${storedModels} models`, median(sizes?.listenMs ?? []), 1, ' ms', '<=', 100),
+        row('placement pass, 1,000 devices, 500 models', placement?.ms_1000 ?? NaN, 1, ' ms', '<=', 10),
+        row('placement pass, 10,000 devices, 500 models', placement?.ms_10000 ?? NaN, 1, ' ms', '<=', 150),
+        row('placements of the best value, of 200 cases', 100 * (placement?.optimal ?? NaN), 1, ' %', '>=', 95),
+        row('the worst of them, of the best value', 100 * (placement?.worst ?? NaN), 1, ' %', '>=', 90),
+        row('plan evaluations a second, one core, the slowest of three models', (planner?.evaluations ?? NaN) / 1000, 0, ' thousand', '>=', 500),
+        row('plan search, 1,024 chips', planner?.search_ms ?? NaN, 0, ' ms', '<=', 1000),
     ];
 }
 
@@ -467,10 +492,11 @@ async function main(): Promise<void> {
         await checkContent(peer);
     }
     const sizes = withBerth ? await measureSizes() : undefined;
-    const table = rows(sizes);
+    const arithmetic: Arithmetic = withBerth ? { placement: figures('placement-bench'), planner: figures('planner-bench') } : {};
+    const table = rows(sizes, arithmetic);
     const text = report(peers, table);
     writeFileSync(join(out, 'report.md'), text);
-    writeFileSync(join(out, 'report.json'), JSON.stringify({ rounds, answerBytes, samples, sizes, table, wrong }, null, 2) + '\n');
+    writeFileSync(join(out, 'report.json'), JSON.stringify({ rounds, answerBytes, samples, sizes, arithmetic, table, wrong }, null, 2) + '\n');
     console.log(`\n${text}\nwritten to build/bench/report.md and report.json`);
     process.exit(wrong > 0 ? 1 : 0);
 }

@@ -112,6 +112,7 @@ test('a model with several instances is running while one is; stopped is who is 
     assert.equal(await daemon.status('several'), 'stopped');
     await daemon.post('/api/models/several/start');
     await daemon.waitStatus('several', 'running');
+    await daemon.waitState('several', 'starting'); // loads come one after another
     const states = (await daemon.instances('several')).map((one) => one.state).sort();
     assert.deepEqual(states, ['ready', 'starting']);
     assert.deepEqual((await daemon.instances('several') as any[]).map((one) => one.replica).sort(), [0, 1]);

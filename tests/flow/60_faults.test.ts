@@ -130,7 +130,7 @@ test('an engine that dies or hangs up within a stream: what came, an error event
 
 test('crash loop: given up after the attempts, with the exit code and the last words; start begins anew', async () => {
     const record = join(daemon.dir, 'crashes');
-    const words = 'cuda malloc failed: out of memory, wanted 12345 MB';
+    const words = 'CUDA error: no kernel image for 12345 MB of anything';
     await daemon.create({ ...daemon.scripted('crashing', { exit_at_start: 7, last_words: words, record, stderr_bytes: 200_000 }), ...quickRetry });
     await daemon.post('/api/models/crashing/start');
     const instance = await daemon.waitState('crashing', 'failed');

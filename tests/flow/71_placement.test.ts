@@ -75,7 +75,7 @@ for (const how of ['a person', 'a request']) {
         assert.match(stream.text, / 59[^]*data: \[DONE\]/, 'the stream that ran on the victim ended whole');
         await daemon.waitStatus('draft', 'preempted');
         if (how === 'a person') {
-            await until('it to be told what boss waits for', async () => (await own.ask('resources')).gpu_allocation.some((card: any) => card.placement.held === 300) && (await own.reason('boss')).length > 0);
+            await until('it to be told what boss waits for', async () => (await own.ask('resources')).gpu_allocation.some((card: any) => card.placement.held === 300) && /waits until .* is free/.test(await own.reason('boss')));
             assert.equal(own.marks('boss', 'start').length, 0);
             const fallsAt = monotonicMs();
             own.frees('draft');
@@ -84,6 +84,7 @@ for (const how of ['a person', 'a request']) {
         }
         await asked;
         await daemon.waitStatus('boss', 'running');
+        await until('both to be seen on its card', async () => (await own.used())[(await own.devicesOf('boss'))[0]] === 800);
         assert.ok(await watch.end() <= placeable, 'no card ever held more than may be placed');
         assert.equal((await daemon.chat('boss')).status, 200);
         assert.equal(await daemon.status('draft'), 'preempted');
@@ -101,8 +102,9 @@ for (const how of ['a person', 'a request']) {
 
         await events.wait('the return', (all) => told(all).lastIndexOf('draft ready') > told(all).indexOf('draft model_recovered') && told(all).includes('draft model_recovered'));
         const all = told(events.all);
-        inOrder(['draft model_preempted', 'draft draining', 'draft stopping', 'draft waiting', 'boss starting', 'boss ready', 'boss stopping', 'draft model_recovered', 'draft starting', 'draft ready'], all);
+        inOrder(['draft model_preempted', 'draft draining', 'draft stopping', 'draft waiting', 'boss starting', 'boss ready', 'boss draining', 'draft model_recovered', 'draft starting', 'draft ready'], all);
         inOrder(['boss model_placed', 'boss starting'], all);
+        inOrder(['boss gone', 'draft starting'], all);
         assert.ok(!all.some((one) => /^(chat|code) /.test(one)), `nobody else moved:\n${all.join('\n')}`);
         const event = events.all.find((one) => one.event === 'model_preempted')!;
         assert.equal(event.data.data.for, 'boss');
@@ -139,6 +141,21 @@ test('the same with a real llama-server, which sees its card', async () => {
     assert.equal(await visible('two'), where);
 });
 
+test('an engine that gave its memory back long before its process ended: who comes next does not wait for a fall that was', async () => {
+    const own = await Cards.start(1);
+    await own.up('stays', 100, 9);
+    await own.up('slow', 600, 5, { health_check: { interval: 1 } }, { ignore_sigterm: true });
+    await until('what it takes to be measured', async () => ((await own.daemon.instances('slow'))[0] as any).memory_taken?.devices[0]?.memory === 600);
+    await own.define('next', 700, 9);
+    await own.schedule('next');
+    await own.daemon.waitState('slow', 'stopping');
+    own.frees('slow');
+    await until('it to be seen', async () => (await own.used())[0] === 100);
+    assert.equal((await own.daemon.instances('slow'))[0].state, 'stopping', 'its process lives');
+    await own.daemon.waitStatus('next', 'running', 10_000); // and not only after verify_timeout
+    assert.deepEqual(await own.daemon.finish(), []);
+});
+
 test('preempted models come back by priority', async () => {
     await cards.up('low', 300, 2, { gpu_devices: [0] });
     await cards.up('mid', 300, 4, { gpu_devices: [0] });
@@ -158,7 +175,7 @@ test('preempted models come back by priority', async () => {
 });
 
 test('a pinned model is moved by nobody, not by force either', async () => {
-    await cards.up('held', 700, 1, { pinned: true, gpu_devices: [0] });
+    await cards.define('held', 700, 1, { pinned: true, gpu_devices: [0] }); // comes by itself
     const { pid } = await cards.daemon.readyInstance('held');
     await cards.define('top', 700, 10, { gpu_devices: [0] });
     for (const force of [false, true]) {
@@ -245,7 +262,7 @@ test('a model that is too big is refused in the same words by the API, the event
     assert.ok((await berth('queue')).out.includes(sentence));
     assert.ok((await berth('why', 'huge')).out.startsWith(`huge: ${sentence}`));
     assert.equal((await cards.ask('why/huge')).sentence, sentence);
-    const chat = await cards.daemon.ask({ method: 'POST', path: '/v1/chat/completions', body: { model: 'huge', messages: [{ role: 'user', content: 'x' }] }, timeoutMs: 5000 }).catch(() => undefined);
+    const chat = await cards.daemon.ask({ method: 'POST', path: '/v1/chat/completions', body: { model: 'huge', messages: [{ role: 'user', content: 'x' }] }, timeoutMs: 1000 }).catch(() => undefined);
     assert.ok(!chat || chat.status >= 500, 'it is never answered');
     await cards.up('small', 100, 1, { gpu_devices: [0] }); // and it keeps nothing from the others
     assert.equal((await cards.history('huge')).length, 1, 'it is recorded once');
@@ -317,6 +334,28 @@ test('auto_recovery off: what was moved aside stays aside, until a request or a 
         await cards.daemon.waitStatus('low', 'running');
         await Promise.all([cards.remove('low'), cards.remove('top')]);
     }
+});
+
+test('what was moved aside is so still after berth was killed, and comes back', async () => {
+    const own = await Cards.start(1);
+    await own.up('low', 700, 2);
+    await own.up('top', 700, 9);
+    const { pid } = await own.daemon.readyInstance('top');
+    await own.policy({ auto_recovery_enabled: false });
+    for (const how of ['killed', 'stopped']) {
+        await (how === 'killed' ? own.daemon.kill9() : own.daemon.stop());
+        await own.daemon.launch();
+        await own.daemon.waitStatus('top', 'running');
+        assert.equal((await own.daemon.readyInstance('top')).pid === pid, how === 'killed', 'an engine that lives is kept where it is');
+        await own.daemon.waitStatus('low', 'preempted');
+        assert.deepEqual((await own.ask('queue')).queue.map((one: any) => [one.id, one.status]), [['low', 'preempted']]);
+    }
+    await own.stop('top');
+    await until('the reason', async () => /recovery/.test(await own.reason('low')));
+    await own.policy({ auto_recovery_enabled: true });
+    await own.daemon.waitStatus('low', 'running');
+    await until('the return to be told', async () => (await own.history('low')).at(-1)?.action === 'recovered');
+    assert.deepEqual(await own.daemon.finish(), []);
 });
 
 test('ten preemptions an hour unless it is set otherwise, also after berth was killed', async () => {

@@ -152,6 +152,19 @@ void clients_drop(struct scene *s)
 
 /* ---- asking for places ---- */
 
+/* Another ask for the same model may allow more: the last one rules. */
+static bool is_only(const struct asked *a)
+{
+    const struct asked *other;
+
+    list_for_each (other, &a->scene->asks, node) {
+        if (other != a && other->ask.model_id == a->ask.model_id) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void check_answer(const struct asked *a, int result, const struct placement_answer *answer,
                          const struct error *e)
 {
@@ -163,7 +176,8 @@ static void check_answer(const struct asked *a, int result, const struct placeme
     if (result < 0 ? answer || !e->text[0] : !answer || !answer->reason || !answer->reason[0]) {
         complain(s, "an answer without its reason (%d)", result);
     }
-    if (result >= 0 && !a->ask.allow_preemption && answer->moved && answer->moved[0]) {
+    if (result >= 0 && !a->ask.allow_preemption && is_only(a) && answer->moved &&
+        answer->moved[0]) {
         complain(s, "%s is moved though nothing may be", answer->moved[0]);
     }
     if (result >= 0 && a->ask.dry_run && answer->history_id) {

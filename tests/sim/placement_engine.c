@@ -230,6 +230,17 @@ static void check_devices(struct sim_engine *engine, const struct instance *in)
     }
 }
 
+/* By the definition that it runs; one that has changed in this very moment is not that. */
+static uint64_t take_of(const struct sim_engine *engine, const struct instance *in)
+{
+    const struct model *model = models_get(engine->scene->models, in->model_id);
+    const uint64_t declared = model && model->epoch == in->model_epoch
+                                  ? (uint64_t)model->config->gpu_memory_mb * MIB
+                                  : place_bytes(&in->place);
+
+    return declared / 100 * engine->subject->percent / MAX_OF(engine->device_count, 1U);
+}
+
 static struct sim_engine *make_engine(struct sim_process *p, const struct spawn_spec *spec)
 {
     struct sim_engine *engine = xcalloc(1, sizeof(*engine));
@@ -246,11 +257,10 @@ static struct sim_engine *make_engine(struct sim_process *p, const struct spawn_
     snprintf(engine->log, sizeof(engine->log), "%s", word_after(spec, "--log"));
     engine->subject = subject_find(s, word_after(spec, "--alias"));
     read_devices(engine, spec);
-    engine->bytes = engine->subject->declared_bytes / 100 * engine->subject->percent /
-                    MAX_OF(engine->device_count, 1U);
     in = engines_find(s->engines, engine->uuid);
     assert_non_null(in);
     engine->replica = in->replica;
+    engine->bytes = take_of(engine, in);
     check_start(engine);
     check_devices(engine, in);
     return engine;

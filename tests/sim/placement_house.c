@@ -26,7 +26,7 @@ static const char *const settings[] = {
     "BERTH_PLACEMENT_SWAP_WAIT=15s",
     "BERTH_PLACEMENT_VERIFY_TIMEOUT=30s",
     "BERTH_PLACEMENT_GRACE=20s",
-    "BERTH_PLACEMENT_MAX_PREEMPTIONS_PER_HOUR=10",
+    "BERTH_PLACEMENT_MAX_PREEMPTIONS_PER_HOUR=2",
     NULL,
 };
 
@@ -555,9 +555,9 @@ static void dump_devices(struct scene *s)
                     gib(sim_device_used(d)), gib(d->facts.memory_total_bytes));
         list_for_each (h, &d->holdings, node) {
             print_error(" %s%lld %.2f",
-                        h->pid == 0                  ? "lingering "
+                        h->pid == 0                 ? "lingering "
                         : h->pid <= SIM_DEVICES_MAX ? "foreign "
-                                                     : "",
+                                                    : "",
                         (long long)h->pid, gib(h->bytes));
         }
         if (s->placement && placement_room(s->placement, (int)i, &room)) {
@@ -642,4 +642,5 @@ void complain(struct scene *s, const char *fmt, ...)
     print_error("\n");
     house_dump(s);
     fail();
+    abort(); /* fail does not return, and does not say so */
 }

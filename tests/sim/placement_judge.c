@@ -471,8 +471,8 @@ static void on_entry(void *arg, const struct placement_entry *entry, int result)
     c->acts[entry->act]++;
     c->placed += entry->success && (entry->act == ACT_SCHEDULED || entry->act == ACT_RECOVERED);
     c->failed += !entry->success;
-    c->preempted += entry->act == ACT_PREEMPTED &&
-                    entry->wall_ms > world_wall_ms(c->scene->world) - HOUR_MS;
+    c->preempted +=
+        entry->act == ACT_PREEMPTED && entry->wall_ms > world_wall_ms(c->scene->world) - HOUR_MS;
     if (!entry->reason || !entry->reason[0]) {
         complain(c->scene, "row %lld of the history has no reason", (long long)entry->id);
     }
@@ -488,9 +488,10 @@ static void check_counts(const struct counted *c)
 {
     const struct placement_counts counts = placement_counts(c->scene->placement);
 
-    if (c->entries < 1000 && (counts.placed_today != c->placed || counts.failed_today != c->failed ||
-                              counts.decisions_today != c->placed + c->failed ||
-                              counts.preemptions_last_hour != c->preempted)) {
+    if (c->entries < 1000 &&
+        (counts.placed_today != c->placed || counts.failed_today != c->failed ||
+         counts.decisions_today != c->placed + c->failed ||
+         counts.preemptions_last_hour != c->preempted)) {
         complain(c->scene, "%u placed, %u failed, %u preempted are counted; it was %u, %u and %u",
                  counts.placed_today, counts.failed_today, counts.preemptions_last_hour, c->placed,
                  c->failed, c->preempted);
@@ -513,9 +514,8 @@ static void check_history(struct verdict *v)
         /* One that ran out of memory closes the row of its placement. */
         if (act == ACT_FAILED ? c.acts[act] > v->scene->told[kinds[act]]
                               : c.acts[act] != v->scene->told[kinds[act]]) {
-            complain(v->scene, "%u rows of the history say %s, %u events say %s",
-                     c.acts[act], placement_act_name((enum placement_act)act),
-                     v->scene->told[kinds[act]],
+            complain(v->scene, "%u rows of the history say %s, %u events say %s", c.acts[act],
+                     placement_act_name((enum placement_act)act), v->scene->told[kinds[act]],
                      event_kind_name((enum event_kind)kinds[act]));
         }
     }

@@ -39,7 +39,7 @@ enum {
     VERIFY_MS = 30000,
     GRACE_MS = 20000,
     QUEUE_TIMEOUT_MS = 60000,
-    PREEMPTIONS_AN_HOUR = 10,
+    PREEMPTIONS_AN_HOUR = 2,
 };
 
 /* A model, as it was defined last. */
@@ -48,6 +48,7 @@ struct subject {
     char name[8];
     uint64_t declared_bytes;
     unsigned percent; /* of that its engines really take */
+    unsigned version; /* of what is run */
     unsigned lives;   /* models of this name so far */
     bool fails;       /* its engines never come up */
     bool forced;      /* somebody asked for it by force, and it is not ready yet */
@@ -213,7 +214,7 @@ void await_state(struct scene *s, const struct subject *of, enum instance_state 
 /* Everything that is known of the instances, devices and queue, for a failure's message. */
 void house_dump(struct scene *s);
 /* Dumps, and fails the test. */
-void _printf_(2, 3) complain(struct scene *s, const char *fmt, ...);
+_Noreturn void _printf_(2, 3) complain(struct scene *s, const char *fmt, ...);
 
 /* --- placement_engine.c */
 void engines_install(struct scene *s);

@@ -90,6 +90,19 @@ static uint64_t limit_on(const struct scene *s, const struct gpu_device *d)
                       placement_rules(s->placement)->resource_threshold);
 }
 
+/* Of those that end: what others take meanwhile cannot be told from what they leave behind. */
+static uint64_t ending_on(struct scene *s, int device)
+{
+    const struct instance *in;
+    uint64_t bytes = 0;
+    size_t cursor = 0;
+
+    while ((in = engines_next(s->engines, &cursor))) {
+        bytes += in->state == INSTANCE_STOPPING ? place_bytes_on(&in->place, device) : 0;
+    }
+    return bytes;
+}
+
 static void check_room(struct scene *s, const struct instance *in, int device, uint64_t bytes)
 {
     const struct gpu_device *d = gpu_find(s->gpu, device);
@@ -99,6 +112,7 @@ static void check_room(struct scene *s, const struct instance *in, int device, u
         complain(s, "%s is told to load on device %d, which is not there", name_of(s, in), device);
     }
     others = reserved_on(s, device, in) + foreign_on(d);
+    others -= MIN_OF(foreign_on(d), ending_on(s, device));
     if (!is_forced(s) && others + bytes > limit_on(s, d) + MIB) {
         complain(s, "%s is told to load on device %d, where there is no room: %.2f GiB of others",
                  name_of(s, in), device, (double)others / (double)GIB);
@@ -197,8 +211,7 @@ bool has_room(struct scene *s, const struct instance *in, bool moving)
         bool named =
             model->config->gpu_device_count == 0 ||
             (model->config->gpu_device_count == 1 && model->config->gpu_devices[0] == d->index);
-        uint64_t used =
-            reserved_on(s, d->index, NULL) + foreign_on(d) + excess_on(s, d->index);
+        uint64_t used = reserved_on(s, d->index, NULL) + foreign_on(d) + excess_on(s, d->index);
 
         if (moving) {
             used -= movable_on(s, d->index, model->config->priority);
@@ -257,7 +270,7 @@ static void on_instance(void *owner, const void *what)
         free(t);
         return;
     }
-    if (in->displaced && !t->displaced) {
+    if (in->displaced && !t->displaced && c->from != INSTANCE_WAITING) {
         note_displaced(s, t, in, c->from);
     }
     if (c->from == INSTANCE_WAITING && c->to == INSTANCE_STARTING) {

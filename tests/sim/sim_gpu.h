@@ -35,8 +35,8 @@ struct sim_machine {
     unsigned count;
     struct sim_device devices[SIM_DEVICES_MAX];
     struct gpu_host host;
-    uint64_t slowness_ms; /* a reading takes up to so long */
-    struct gpu *gpu;      /* berth's eyes, or NULL */
+    uint64_t slowness_ms;                    /* a reading takes up to so long */
+    struct gpu *gpu;                         /* berth's eyes, or NULL */
     bool (*is_ours)(void *arg, int64_t pid); /* as gpu_in has it; void while NULL */
     void *arg;
 };

@@ -54,7 +54,7 @@ export class Cards {
 
     /** The script is replaced whole, as an editor does. */
     script(): void {
-        const holders = Object.entries(this.sizes).map(([id, { memory, linger }]) => ({ command: `/${id}.`, memory: `${memory}MiB`, linger }));
+        const holders = Object.entries(this.sizes).map(([id, { memory, linger }]) => ({ command: join(this.daemon.dir, `${id}.`), memory: `${memory}MiB`, linger }));
         const devices = this.cards.map((card, i) => ({ id: `GPU-${i}`, name: `Card ${i}`, vendor: 'nvidia', memory_total: '1000MiB', holders, ...card }));
         writeFileSync(join(this.daemon.dir, 'devices.new'), JSON.stringify({ devices }));
         renameSync(join(this.daemon.dir, 'devices.new'), join(this.daemon.dir, 'devices.yaml'));
@@ -166,7 +166,7 @@ export class Cards {
                 const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
                 const environ = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0');
                 const [, devices = ''] = environ.find((entry) => entry.startsWith('CUDA_VISIBLE_DEVICES='))?.split('=') ?? [];
-                const size = Object.entries(this.sizes).find(([id]) => command.includes(`/${id}.`))?.[1].memory ?? 0;
+                const size = Object.entries(this.sizes).find(([id]) => command.includes(join(this.daemon.dir, `${id}.`)))?.[1].memory ?? 0;
                 devices.split(',').filter(Boolean).forEach((device) => (held[Number(device)] += size));
             } catch {
                 // gone meanwhile

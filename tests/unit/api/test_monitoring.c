@@ -103,6 +103,14 @@ static void test_device_history(void **state)
     assert_true(json_array_size(a.json) >= 2 * 6); /* every 10 s, of both */
     assert_true(num(json_array_get(a.json, json_array_size(a.json) - 1), "device_id") == 1);
     answer_finish(&a);
+    a = ask(f, "GET", "/api/monitoring/gpu/history?limit=3", NULL); /* of both together */
+    assert_int_equal(json_array_size(a.json), 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(num(json_array_get(a.json, i), "device_id") == (i + 1) % 2);
+    }
+    assert_true(strcmp(text(json_array_get(a.json, 0), "timestamp"),
+                       text(json_array_get(a.json, 1), "timestamp")) < 0);
+    answer_finish(&a);
     ask_expect(f, 404, "GET", "/api/monitoring/gpu/history?device_id=2", NULL);
     ask_expect(f, 422, "GET", "/api/monitoring/gpu/history?device_id=x", NULL);
     ask_expect(f, 422, "GET", "/api/monitoring/gpu/history?hours=0", NULL);

@@ -253,6 +253,11 @@ static void damage_is_named(void **state)
     b = one_tensor(0);
     put_tensor(&b, "w", 1, F16, UINT64_MAX - 31);
     check_refused(&b, "impossible place");
+    put_head(&b, 3, 3, 0);
+    for (int i = 0; i < 3; i++) {
+        put_tensor(&b, "w", 1, 24, 0); /* each lies in the file, all three would not */
+    }
+    check_refused(&b, "its tensors lie over one another");
 }
 
 static void deep_arrays_are_refused(void **state)

@@ -405,6 +405,7 @@ static void make_engines(struct rig *rig)
         .events = rig->events,
         .models = rig->models,
         .metrics = rig->metrics,
+        .gpu = rig->gpu,
         .data_id = "data",
         .self_path = "/sim/berth",
         .places_itself = !rig->gated,

@@ -78,6 +78,7 @@ struct rig {
     struct models *models;
     struct metrics *metrics;
     struct engines *engines;
+    const struct gpu *gpu; /* that the next berth (rig_crash) is made with; the test's */
     struct listener listener, on_model;
     struct behaviour behaviour;                         /* of engines that start from now on */
     void (*roll)(struct rig *rig, struct behaviour *b); /* instead of it, per start; may be NULL */

@@ -443,6 +443,44 @@ static void test_what_is_not_wanted_any_more_and_strays_are_removed(void **state
     assert_int_equal(rig_count_rows(rig), 0);
 }
 
+/* Somebody else's by now: it is neither ours to watch nor to remove. */
+static void make_foreign(struct fake_container *c)
+{
+    json_object_set_new(json_object_get(c->body, "Labels"), "berth.data",
+                        json_string("of another"));
+}
+
+static void test_what_is_not_ours_by_now_is_left_alone(void **state)
+{
+    const struct instance *pub;
+    int64_t id;
+
+    add_ready(&id);
+    fake_docker_close(docker);
+    make_foreign(fake_docker_only(docker));
+    pass(1000);
+    fake_docker_open(docker);
+    pub = rig_await(rig, id, INSTANCE_FAILED, 60 * 1000); /* its name stays in use */
+    assert_contains(pub->last_error, "is used by");
+    assert_int_equal(docker->removes, 0);
+    assert_true(fake_docker_only(docker)->running);
+}
+
+static void test_what_is_not_ours_is_not_adopted(void **state)
+{
+    int64_t id;
+
+    add_ready(&id);
+    rig_lose_engines(rig);
+    make_foreign(fake_docker_only(docker));
+    fake_container_exit(fake_docker_only(docker), 0, false);
+    rig_crash(rig);
+    rig_recover(rig);
+    rig_await(rig, id, INSTANCE_READY, 5000);
+    assert_int_equal(docker->removes, 0);
+    assert_int_equal(fake_docker_count(docker), 2);
+}
+
 /* ---- frames */
 
 static const char frames[] = "\1\0\0\0\0\0\0\x24"
@@ -510,6 +548,8 @@ int main(void)
         TEST(test_berth_is_killed_and_comes_back),
         TEST(test_what_has_ended_meanwhile_is_made_anew_at_once),
         TEST(test_what_is_not_wanted_any_more_and_strays_are_removed),
+        TEST(test_what_is_not_ours_by_now_is_left_alone),
+        TEST(test_what_is_not_ours_is_not_adopted),
         TEST(test_frames_are_cut_anywhere),
         TEST(test_time_stamps),
     };

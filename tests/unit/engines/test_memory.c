@@ -294,6 +294,48 @@ static void test_out_of_memory_raises_the_need(void **state)
     assert_int_equal(needed(of(id)), 200);
 }
 
+static void load_ever_slower(struct rig *r, struct behaviour *b)
+{
+    *b = (struct behaviour){ .load_ms = 1000 * (r->starts + 1) };
+}
+
+static void count_change(void *owner, const void *change)
+{
+    ++*(unsigned *)owner;
+}
+
+/* Each start is told of once: two that take turns in it would change the figure for ever. */
+static void test_replicas_that_load_in_different_times(void **state)
+{
+    unsigned changes = 0;
+    struct listener listener = { .fn = count_change, .owner = &changes };
+    const struct instance *pub;
+    size_t cursor = 0;
+    int64_t id;
+
+    rig->roll = load_ever_slower;
+    id = rig_add_model(rig, "m", QUICK_HEALTH ",\"replicas\":2");
+    rig_await_all(rig, id, INSTANCE_READY, 2, 10000);
+    while ((pub = engines_next(rig->engines, &cursor))) {
+        takes(pub, 150, 150);
+    }
+    sim_run_for(rig->world, 10000);
+    assert_true(of(id)->need.load_ms > 0);
+    notify_add(engines_signal(rig->engines), &listener);
+    sim_run_for(rig->world, 60000);
+    notify_remove(&listener);
+    assert_int_equal(changes, 0);
+}
+
+static void test_more_than_there_is_anywhere(void **state)
+{
+    int64_t id = rig_add_model(
+        rig, "m", "\"resource_requirements\":{\"gpu_memory\":17592186044416}"); /* 2^64 bytes */
+
+    rig_await(rig, id, INSTANCE_READY, 2000);
+    assert_true(memory_need_on(&of(id)->need, 2, 0) > (uint64_t)1 << 48);
+}
+
 /* One that goes while its file is read, and a berth that goes: nothing is left behind. */
 static void test_going_while_files_are_read(void **state)
 {
@@ -327,6 +369,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_estimates_for_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_auto_without_a_file_is_an_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_out_of_memory_raises_the_need, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_replicas_that_load_in_different_times, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_more_than_there_is_anywhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_going_while_files_are_read, set_up, tear_down),
     };
 

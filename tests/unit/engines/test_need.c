@@ -274,6 +274,40 @@ static void test_other_files_count(void **state)
     assert_int_equal(llama(PARAMETERS("\"mmproj\":\"gone.gguf\"")).weight_bytes, without);
 }
 
+/* Files and definitions may claim what they like: the figure is huge then, and never small. */
+static void test_absurd_sizes_do_not_wrap(void **state)
+{
+    struct memory_need n;
+
+    open_room("");
+    fill_facts();
+    facts.layer_count = MODEL_LAYERS_MAX;
+    for (unsigned i = 0; i < facts.layer_count; i++) {
+        facts.layers[i] = (struct model_layer){ .k_values = UINT32_MAX, .v_values = UINT32_MAX };
+    }
+    n = llama("\"additional_parameters\":\"-ctk f32 -ctv f32 -c 2147483647 -np 65536\"");
+    assert_true(n.kv_bytes > (uint64_t)1 << 47);
+    assert_true(memory_need_on(&n, 2, 0) > (uint64_t)1 << 47);
+    n = llama(PARAMETERS("\"cache_type_k\":\"f32\",\"ctx_size\":2147483647,\"parallel\":65536"));
+    assert_true(memory_need_on(&n, 2, 0) > (uint64_t)1 << 47);
+    fill_facts();
+    facts.window = UINT64_MAX / 2;
+    for (unsigned i = 0; i < facts.layer_count; i++) {
+        facts.layers[i].windowed = true;
+    }
+    assert_int_equal(llama(PARAMETERS("\"ctx_size\":8192,\"parallel\":4")).kv_bytes, 4 * GIB);
+    fill_facts();
+    facts.heads = 1 << 24;
+    facts.hidden = 1 << 24;
+    n = llama("\"additional_parameters\":\"-c 2147483647 -np 65536 -kvu -fa off -b 2000000000 -ub "
+              "2000000000\"");
+    assert_true(n.compute_bytes > (uint64_t)1 << 47);
+    n = need_of(&vllm_driver, "vllm", &facts,
+                PARAMETERS("\"tensor_parallel_size\":4611686018427387904,"
+                           "\"pipeline_parallel_size\":4"));
+    assert_int_equal(n.min_devices, PLACE_DEVICES_MAX);
+}
+
 static void test_without_facts(void **state)
 {
     struct memory_need n;
@@ -335,6 +369,7 @@ static void test_words_of_too_little_memory(void **state)
     assert_int_equal(need_failed_bytes(yes[1]), 819200000000);
     assert_int_equal(need_failed_bytes("of size 5; of size 70 and of size x"), 70);
     assert_int_equal(need_failed_bytes(NULL), 0);
+    assert_int_equal(need_failed_bytes("of size 99999999999999999999999"), 0); /* no sense */
 }
 
 int main(void)
@@ -349,6 +384,7 @@ int main(void)
         cmocka_unit_test_teardown(test_layers_that_stay_with_the_host, tear_down),
         cmocka_unit_test_teardown(test_windows_and_states, tear_down),
         cmocka_unit_test_teardown(test_other_files_count, tear_down),
+        cmocka_unit_test_teardown(test_absurd_sizes_do_not_wrap, tear_down),
         cmocka_unit_test_teardown(test_without_facts, tear_down),
         cmocka_unit_test_teardown(test_a_share, tear_down),
         cmocka_unit_test_teardown(test_words_of_too_little_memory, tear_down),

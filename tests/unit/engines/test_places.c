@@ -3,9 +3,12 @@
  * because memory was short. */
 #include "rig.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
+#include "gpu/gpu.h"
 
 #define QUICK_RETRY "\"retry_policy\":{\"initial_delay\":1,\"max_delay\":60,\"max_attempts\":3}"
 
@@ -273,6 +276,19 @@ static void test_its_grace_has_an_end(void **state)
     waiting(id);
 }
 
+/* What the wish for room grants is not granted to one that is not wanted any more. */
+static void test_unwanted_it_has_no_longer_than_others(void **state)
+{
+    int64_t id = rig_add_model(rig, "m", NULL);
+
+    ready(id);
+    rig->drains = false;
+    displace(id, 3600 * 1000);
+    sim_run_for(rig->world, 1000);
+    rig_want(rig, id, false);
+    rig_await_gone(rig, id, 31 * 1000); /* engines.drain_timeout */
+}
+
 struct witness {
     struct listener listener;
     unsigned seen, not_displaced;
@@ -438,7 +454,10 @@ static void test_what_has_no_room_is_not_moved(void **state)
     rig_await(rig, id, INSTANCE_BACKOFF, 1000);
     displace(id, 0);
     assert_int_equal(engines_of_model(rig->engines, id)->state, INSTANCE_BACKOFF);
+    engines_note_displaced(rig->engines, engines_of_model(rig->engines, id)->uuid);
     assert_false(waiting(id)->displaced);
+    engines_note_displaced(rig->engines, waiting(id)->uuid);
+    assert_true(waiting(id)->displaced); /* as an earlier berth left it */
 }
 
 static void test_new_definition_while_it_is_moved_aside(void **state)
@@ -516,6 +535,64 @@ static int run_forget(struct store_op *op, struct sql *db, struct error *reterr)
     return sql_run(db, reterr, "UPDATE instances SET place = ''", "");
 }
 
+/* What the machine has from now on, for the next berth. */
+static struct gpu *open_devices(struct metrics **ret_metrics, const char *script,
+                                struct config **ret_config)
+{
+    static const struct option_table *const tables[] = { &gpu_options, NULL };
+    static const char *const settings[] = { "BERTH_GPU_SCRIPTED=devices.yaml", NULL };
+    FILE *f = fopen("devices.yaml", "w");
+    struct error e = { 0 };
+    struct gpu_in in = { .world = rig->world, .metrics = metrics_create() };
+    struct gpu *gpu;
+
+    assert_non_null(f);
+    fputs(script, f);
+    fclose(f);
+    assert_int_equal(config_load(NULL, settings, tables, ret_config, &e), 0);
+    in.config = *ret_config;
+    *ret_metrics = in.metrics;
+    assert_int_equal(gpu_create(&in, &gpu, &e), 0);
+    rig->gpu = gpu;
+    return gpu;
+}
+
+/* An index is one berth's: a card that is gone makes others of those behind it. */
+static void test_adopted_it_is_where_its_device_is_now(void **state)
+{
+    struct place second = { .count = 1, .shares = { { 1, 1000 } } };
+    struct metrics *metrics[2];
+    struct config *before, *after;
+    struct gpu *old, *new;
+    int64_t id;
+
+    old = open_devices(&metrics[0],
+                       "devices:\n  - {id: N, vendor: nvidia, memory_total: 1GiB}\n"
+                       "  - {id: A, vendor: amd, memory_total: 1GiB}\n",
+                       &before);
+    rig_crash(rig);
+    rig_recover(rig);
+    id = rig_add_model(rig, "m", "\"parameters\":{\"gpu_vendor\":\"amd\"}");
+    engines_place(rig->engines, waiting(id)->uuid, &second);
+    rig_await(rig, id, INSTANCE_READY, 5000);
+    assert_row("place", "{\"devices\":[[1,1000,\"A\"]],\"host\":0}");
+    new = open_devices(&metrics[1], "devices:\n  - {id: A, vendor: amd, memory_total: 1GiB}\n",
+                       &after);
+    rig_crash(rig);
+    rig_recover(rig);
+    rig_await(rig, id, INSTANCE_READY, 5000);
+    assert_true(engines_of_model(rig->engines, id)->adopted);
+    assert_int_equal(engines_of_model(rig->engines, id)->place.shares[0].device, 0);
+    rig_lose_engines(rig);
+    rig->gpu = NULL;
+    gpu_destroy(old);
+    gpu_destroy(new);
+    config_free(before);
+    config_free(after);
+    metrics_destroy(metrics[0]);
+    metrics_destroy(metrics[1]);
+}
+
 static void test_row_of_an_earlier_version_tells_no_place(void **state)
 {
     struct store_op forget = { .run = run_forget };
@@ -565,6 +642,20 @@ static void test_killed_in_the_middle_of_a_swap(void **state)
     assert_int_equal(rig_count_instances(rig, id, INSTANCE_STATE_MAX_), 1);
     ready(id);
     assert_int_equal(rig->starts, 2);
+}
+
+/* A disk that is full today is not tomorrow. */
+static void test_no_room_for_its_files_is_tried_again(void **state)
+{
+    int64_t id = rig_add_model(rig, "m", QUICK_RETRY);
+
+    waiting(id);
+    close(open("instances", O_WRONLY | O_CREAT, 0600)); /* where the directory is to be */
+    place(id);
+    assert_contains(rig_await(rig, id, INSTANCE_BACKOFF, 1000)->last_error,
+                    "cannot make the directory instances/");
+    unlink("instances");
+    ready(id);
 }
 
 /* ---- out of memory */
@@ -620,8 +711,7 @@ static void test_want_of_memory_is_no_crash_loop(void **state)
     int64_t id;
 
     rig_count_oom_kill(rig, 0);
-    rig->behaviour =
-        (struct behaviour){ .never_ready = true, .end_after_ms = 50, .end_signal = 9 };
+    rig->behaviour = (struct behaviour){ .never_ready = true, .end_after_ms = 50, .end_signal = 9 };
     id = rig_add_model(rig, "m", QUICK_RETRY);
     for (unsigned i = 1; i <= 3; i++) {
         place(id);
@@ -722,6 +812,7 @@ int main(void)
         T(test_each_try_waits_anew),
         T(test_moved_aside_it_drains_and_waits),
         T(test_its_grace_has_an_end),
+        T(test_unwanted_it_has_no_longer_than_others),
         T(test_those_who_listen_see_that_it_is_moved_aside),
         T(test_one_that_loads_is_stopped_at_once),
         T(test_stopped_before_its_row_was_committed),
@@ -736,9 +827,11 @@ int main(void)
         T(test_asked_for_by_a_person_it_waits_as_any_other),
         T(test_stop_all_takes_those_who_wait_along),
         T(test_adopted_it_keeps_its_place),
+        T(test_adopted_it_is_where_its_device_is_now),
         T(test_row_of_an_earlier_version_tells_no_place),
         T(test_killed_while_one_waits),
         T(test_killed_in_the_middle_of_a_swap),
+        T(test_no_room_for_its_files_is_tried_again),
         T(test_last_words_of_memory_are_understood),
         T(test_kill_by_the_kernel_is_understood),
         T(test_want_of_memory_is_no_crash_loop),

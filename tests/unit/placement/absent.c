@@ -19,6 +19,7 @@ ABSENT(const struct instance *, engines_find, const struct engines *e, const cha
 ABSENT(const struct instance *, engines_of_model, const struct engines *e, int64_t id)
 ABSENT(void, engines_place, struct engines *e, const char *uuid, const struct place *place)
 ABSENT(void, engines_displace, struct engines *e, const char *uuid, uint64_t ms, const char *why)
+ABSENT(void, engines_note_displaced, struct engines *e, const char *uuid)
 ABSENT(void, engines_retry, struct engines *e, int64_t id)
 ABSENT(void, engines_estimate, struct engines *e, const struct model_config *c, engines_need_fn d,
        void *arg)

@@ -5,15 +5,21 @@
 
 #include "placement/policy.h"
 
-enum { CASE_DEVICES = 4, CASE_MODELS = 8 };
+enum { CASE_DEVICES = 4, CASE_MODELS = 8 }; /* the host's pool comes beside the devices */
 
 struct policy_case {
     struct policy_snapshot snapshot;
-    struct policy_device devices[CASE_DEVICES];
+    struct policy_device devices[CASE_DEVICES + 1];
+    size_t gpus; /* the first of them; the pool is the last one, if there is one */
     struct policy_instance instances[CASE_MODELS];
+    int named[CASE_MODELS][2];
 };
 
-/* The same seed makes the same case. */
+/*
+ * The same seed makes the same case. Residents that load, are idle, young or pinned; newcomers that
+ * name devices; memory of the host; limits of preemptions. No swaps, no force, and all may preempt:
+ * there turns and wishes decide, not values.
+ */
 void policy_case_make(struct policy_case *c, uint64_t seed);
 
 /* requests[c] of the classes, and what moving costs; computed here. */
@@ -23,6 +29,8 @@ struct reference_value {
 };
 /* Of the best state that the rules allow to reach in one pass. */
 struct reference_value policy_reference_best(const struct policy_case *c);
+/* Some device is kept for one that only time keeps out: then others have less than the best. */
+bool policy_reference_is_kept(const struct policy_plan *plan);
 /* Of what the plan makes of the case. */
 struct reference_value policy_reference_of_plan(const struct policy_case *c,
                                                 const struct policy_plan *plan);

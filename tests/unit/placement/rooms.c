@@ -44,6 +44,14 @@ static uint64_t now(void)
 
 /* ---- devices ---- */
 
+/* What an engine really takes there. */
+static uint64_t bytes_on(const struct instance *in, int device)
+{
+    uint64_t bytes = place_bytes_on(&in->place, device);
+
+    return bytes ? (uint64_t)((int64_t)bytes + model_of(in->model_id)->more_bytes) : 0;
+}
+
 static uint64_t used_bytes(unsigned device, bool late_load)
 {
     uint64_t used = rooms.devices[device].foreign_bytes;
@@ -53,7 +61,7 @@ static uint64_t used_bytes(unsigned device, bool late_load)
 
         if ((in->state == INSTANCE_STARTING && !late_load) || in->state == INSTANCE_READY ||
             in->state == INSTANCE_DRAINING || in->state == INSTANCE_STOPPING) {
-            used += place_bytes_on(&in->place, (int)device);
+            used += bytes_on(in, (int)device);
         }
     }
     for (size_t i = 0; i < LINGERS; i++) {
@@ -184,10 +192,11 @@ static void linger(struct fake_engine *e)
     for (unsigned i = 0; i < e->pub.place.count; i++) {
         for (size_t k = 0; k < LINGERS; k++) {
             if (!lingers[k].on) {
-                lingers[k] = (struct linger){ .device = e->pub.place.shares[i].device,
-                                              .bytes = e->pub.place.shares[i].bytes,
-                                              .until_ms = now() + m->linger_ms,
-                                              .on = true };
+                lingers[k] =
+                    (struct linger){ .device = e->pub.place.shares[i].device,
+                                     .bytes = bytes_on(&e->pub, e->pub.place.shares[i].device),
+                                     .until_ms = now() + m->linger_ms,
+                                     .on = true };
                 snprintf(lingers[k].name, sizeof(lingers[k].name), "%s", m->name);
                 break;
             }
@@ -197,7 +206,7 @@ static void linger(struct fake_engine *e)
 
 static void be_waiting(struct fake_engine *e)
 {
-    e->pub.place = (struct place){ 0 };
+    e->pub.place = e->pub.taken = (struct place){ 0 };
     e->pub.process.pid = 0;
     e->pub.waiting_since_ms = e->pub.waiting_since_ms ? e->pub.waiting_since_ms : MAX_OF(now(), 1);
     tell(e, INSTANCE_WAITING, false);
@@ -229,6 +238,15 @@ static void run_out_of_memory(struct fake_engine *e)
     timer_start(&e->timer, 100);
 }
 
+static void measure(struct fake_engine *e)
+{
+    e->pub.taken = e->pub.place;
+    for (unsigned i = 0; i < e->pub.taken.count; i++) {
+        e->pub.taken.shares[i].bytes = bytes_on(&e->pub, e->pub.taken.shares[i].device);
+    }
+    tell(e, e->pub.state, false);
+}
+
 static void on_engine(void *arg)
 {
     struct fake_engine *e = arg;
@@ -244,6 +262,9 @@ static void on_engine(void *arg)
         e->pub.out_of_memory = 0;
         e->pub.displaced = false;
         tell(e, INSTANCE_READY, false);
+        if (m->measured) {
+            measure(e);
+        }
         m->waiting = 0; /* all are served */
         break;
     case INSTANCE_DRAINING:
@@ -316,6 +337,15 @@ static void stop_engine(struct fake_engine *e)
     default:
         break;
     }
+}
+
+void rooms_fail(int64_t id)
+{
+    struct fake_engine *e = rooms_engine(id);
+
+    assert_int_equal(e->pub.state, INSTANCE_WAITING);
+    e->pub.last_error = UNCONST(char *, "there is no such file");
+    tell(e, INSTANCE_FAILED, false);
 }
 
 struct fake_engine *rooms_engine(int64_t id)
@@ -401,6 +431,14 @@ void engines_place(struct engines *e, const char *uuid, const struct place *plac
     note("load", m->name);
     tell(x, INSTANCE_STARTING, false);
     timer_start(&x->timer, m->load_ms);
+}
+
+void engines_note_displaced(struct engines *e, const char *uuid)
+{
+    struct fake_engine *x = UNCONST(struct fake_engine *, engines_find(e, uuid));
+
+    assert_int_equal(x->pub.state, INSTANCE_WAITING);
+    x->pub.displaced = true;
 }
 
 void engines_displace(struct engines *e, const char *uuid, uint64_t grace_ms, const char *why)
@@ -541,6 +579,19 @@ void rooms_want(int64_t id, bool wanted, enum model_wish by)
     }
     if (wanted && !e) {
         make_engine(id);
+    }
+}
+
+void rooms_delete(int64_t id)
+{
+    struct fake_model *m = model_of(id);
+    struct fake_engine *e = rooms_engine(id);
+    struct model_change c = { .kind = MODEL_REMOVED, .id = id, .public_id = m->name };
+
+    m->exists = m->model.wanted = false;
+    placement_on_model(rooms.placement, &c);
+    if (e) {
+        stop_engine(e);
     }
 }
 

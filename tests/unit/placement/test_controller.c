@@ -245,6 +245,79 @@ static void test_memory_never_given_back(void **state)
 }
 
 /* The host's memory is free when its processes are gone, whatever the figure says. */
+/* That another one has reserved more than it takes does not hide what was not given back. */
+static void test_fall_is_seen(void **state)
+{
+    struct fake_model *a, *c;
+
+    open_scene(1, 10 * GB, NULL);
+    a = rooms_model(A, 6 * GB, 3);
+    a->more_bytes = -(int64_t)(3 * GB);
+    a->measured = true;
+    a->linger_ms = 5000;
+    c = rooms_model(C, 3 * GB, 9);
+    c->more_bytes = -(int64_t)(3 * GB - 1);
+    rooms_model(B, 7 * GB, 7);
+    rooms_want(C, true, WISH_USER);
+    rooms_want(A, true, WISH_USER);
+    rooms_run(3000);
+    assert_true(rooms_is_ready(A) && rooms_is_ready(C));
+    rooms_want(B, true, WISH_USER);
+    rooms_run(10000);
+    assert_true(rooms_is_ready(B));
+    assert_true(rooms_logged("displace a\nstopped a\nfree a\nload b\n"));
+    rooms_close();
+}
+
+/* The larger of what was reserved and what was measured counts. */
+static void test_more_than_reserved(void **state)
+{
+    struct placement_room room;
+    struct fake_model *a;
+
+    open_scene(1, 10 * GB, NULL);
+    a = rooms_model(A, 6 * GB, 5);
+    a->more_bytes = 2 * GB;
+    a->measured = true;
+    rooms_model(B, 4 * GB, 5);
+    rooms_want(A, true, WISH_USER);
+    rooms_run(3000);
+    assert_true(rooms_is_ready(A));
+    assert_true(placement_room(rooms.placement, 0, &room));
+    assert_int_equal(room.reserved_bytes, 8 * GB);
+    assert_int_equal(room.free_bytes, 2 * GB);
+    rooms_want(B, true, WISH_USER);
+    rooms_run(3000);
+    assert_false(rooms_is_ready(B)); /* and rooms.c would have failed */
+    assert_non_null(sentence_of(B));
+    rooms_close();
+}
+
+/* A reservation ends with its wait, whatever that ends with. */
+static void test_failed_with_a_reservation(void **state)
+{
+    struct placement_room room;
+
+    open_scene(1, 10 * GB, NULL);
+    rooms_model(A, 6 * GB, 3)->linger_ms = 20 * 1000;
+    rooms_model(B, 6 * GB, 7);
+    rooms_want(A, true, WISH_USER);
+    rooms_run(1000);
+    rooms_want(B, true, WISH_USER);
+    rooms_run(1000);
+    assert_true(rooms_logged("displace a"));
+    assert_int_equal(rooms_engine(B)->pub.state, INSTANCE_WAITING); /* with a reservation */
+    rooms_fail(B);
+    rooms_run(25 * 1000);
+    assert_true(rooms_is_ready(A)); /* it has its place again */
+    assert_true(placement_room(rooms.placement, 0, &room));
+    assert_int_equal(room.reserved_bytes, 6 * GB);
+    entry("b", ACT_SCHEDULED);
+    assert_false(told.entries[0].success);
+    assert_string_equal(told.reason[0], "there is no such file");
+    rooms_close();
+}
+
 static void test_host_is_not_watched(void **state)
 {
     rooms_open(1, 1, 10 * GB);
@@ -986,6 +1059,49 @@ static void test_predicted_start(void **state)
     rooms_close();
 }
 
+/* Whoever asked is told at once that it was in vain. */
+static void test_asked_for_what_ends(void **state)
+{
+    open_scene(1, 10 * GB, NULL);
+    rooms_model(A, 6 * GB, 5)->need_after_ms = 60 * 1000;
+    ask((struct placement_ask){ .model_id = A, .allow_preemption = true });
+    rooms_run(200);
+    assert_false(reply.came);
+    rooms_want(A, false, WISH_USER);
+    rooms_run(100);
+    assert_true(reply.came);
+    assert_int_equal(reply.result, 0);
+    assert_int_equal(reply.outcome, PLACEMENT_FAILED);
+    assert_non_null(strstr(reply.reason, "stopped"));
+    ask((struct placement_ask){ .model_id = A, .allow_preemption = true });
+    rooms_run(200);
+    assert_false(reply.came);
+    rooms_delete(A);
+    rooms_run(100);
+    assert_true(reply.came);
+    assert_int_equal(reply.result, -ENOENT);
+    rooms_close();
+}
+
+/* What leaves has no place that a dry run could tell of. */
+static void test_dry_run_of_one_that_leaves(void **state)
+{
+    open_scene(1, 10 * GB, NULL);
+    rooms_model(A, 6 * GB, 5);
+    rooms_want(A, true, WISH_USER);
+    rooms_run(2000);
+    assert_true(rooms_is_ready(A));
+    rooms_engine(A)->in_flight = 1;
+    rooms_want(A, false, WISH_USER);
+    rooms_run(100);
+    assert_int_equal(rooms_engine(A)->pub.state, INSTANCE_DRAINING);
+    ask_and_wait((struct placement_ask){ .model_id = A, .allow_preemption = true, .dry_run = true });
+    assert_int_equal(reply.result, 0);
+    assert_int_equal(reply.outcome, PLACEMENT_PLACED);
+    assert_string_not_equal(reply.reason, "it has its place");
+    rooms_close();
+}
+
 /* Random worlds: rooms.c fails when memory is promised twice; in the end whoever fits is there. */
 static void check_world(uint64_t seed)
 {
@@ -1056,6 +1172,9 @@ int main(void)
         cmocka_unit_test(test_places_what_fits),
         cmocka_unit_test(test_swap_order_and_return),
         cmocka_unit_test(test_memory_never_given_back),
+        cmocka_unit_test(test_fall_is_seen),
+        cmocka_unit_test(test_more_than_reserved),
+        cmocka_unit_test(test_failed_with_a_reservation),
         cmocka_unit_test(test_host_is_not_watched),
         cmocka_unit_test(test_others_memory_counts),
         cmocka_unit_test(test_others_memory_while_something_loads),
@@ -1088,6 +1207,8 @@ int main(void)
         cmocka_unit_test(test_counts_and_history_over_restart),
         cmocka_unit_test(test_why),
         cmocka_unit_test(test_predicted_start),
+        cmocka_unit_test(test_asked_for_what_ends),
+        cmocka_unit_test(test_dry_run_of_one_that_leaves),
         cmocka_unit_test(test_random_worlds),
     };
 

@@ -15,6 +15,7 @@ static struct policy_device devices[MOST];
 static struct policy_instance models[MOST];
 static struct policy_snapshot s;
 static struct policy_plan plan;
+static bool produced[POLICY_REASON_MAX_]; /* by any test */
 
 static int set_up(void **state)
 {
@@ -75,6 +76,15 @@ static struct policy_instance *add_ready(int priority, uint64_t gb, int device)
     return i;
 }
 
+static struct policy_instance *add_in_state(enum policy_state state, int priority, uint64_t gb,
+                                            int device)
+{
+    struct policy_instance *i = add_ready(priority, gb, device);
+
+    i->state = state;
+    return i;
+}
+
 static void ask_for(struct policy_instance *i, uint64_t since_ms)
 {
     i->waiting = 1;
@@ -85,6 +95,12 @@ static void decide(void)
 {
     policy_plan_finish(&plan);
     policy_decide(&s, &plan);
+    for (size_t a = 0; a < plan.action_count; a++) {
+        produced[plan.actions[a].reason] = true;
+    }
+    for (size_t v = 0; v < plan.verdict_count; v++) {
+        produced[plan.verdicts[v].reason] = true;
+    }
 }
 
 static const struct policy_action *done(enum policy_action_kind kind,
@@ -132,6 +148,7 @@ static void the_device_that_is_filled_best_is_taken(void **state)
     add_device(48);
     decide();
     assert_placed_on(i, 1);
+    assert_int_equal(done(POLICY_RESERVE, i)->reason, POLICY_FITS);
     assert_non_null(done(POLICY_LOAD, i));
     s.rules.algorithm = POLICY_SPREAD;
     decide();
@@ -206,6 +223,32 @@ static void host_memory_is_taken_from_the_hosts_pool(void **state)
     waits(b, POLICY_NO_ROOM);
 }
 
+static void only_devices_of_its_vendor_are_used(void **state)
+{
+    struct policy_instance *i = add_waiting(5, 20);
+
+    add_device(24);
+    add_device(80)->vendor = 1;
+    i->vendor = 1;
+    decide();
+    assert_placed_on(i, 1);
+    i->vendor = 2;
+    decide();
+    waits(i, POLICY_NO_DEVICE);
+}
+
+static void a_share_is_of_each_devices_own_size(void **state)
+{
+    struct policy_instance *i = add_waiting(5, 1);
+
+    add_device(80)->other_bytes = 9 * GB;
+    add_device(40);
+    i->need.share = 0.9;
+    decide();
+    assert_placed_on(i, 1);
+    assert_true(done(POLICY_RESERVE, i)->place.shares[0].bytes == 36 * GB);
+}
+
 /* ---- room ---- */
 
 static void the_threshold_caps_what_is_placed_but_not_for_a_forced_one(void **state)
@@ -273,6 +316,37 @@ static void a_reservation_whose_room_is_gone_is_withdrawn(void **state)
     i->state = POLICY_RESERVED;
     decide();
     assert_int_equal(done(POLICY_WITHDRAW, i)->reason, POLICY_NO_ROOM);
+    devices[0].other_bytes = 0;
+    decide();
+    assert_null(done(POLICY_WITHDRAW, i)); /* it stands */
+    assert_non_null(done(POLICY_LOAD, i));
+}
+
+static void a_reservation_goes_with_its_device_and_with_its_definition(void **state)
+{
+    struct policy_instance *i = add_in_state(POLICY_RESERVED, 5, 20, 0);
+
+    add_device(24)->unusable = true;
+    add_device(32);
+    decide();
+    assert_int_equal(done(POLICY_WITHDRAW, i)->reason, POLICY_NO_DEVICE);
+    assert_placed_on(i, 1);
+    devices[0].unusable = false;
+    i->need.split_bytes = 30 * GB;
+    decide();
+    assert_int_equal(done(POLICY_WITHDRAW, i)->reason, POLICY_FITS);
+    assert_placed_on(i, 1);
+}
+
+static void of_reservations_that_do_not_all_fit_the_more_important_stand(void **state)
+{
+    struct policy_instance *a = add_in_state(POLICY_RESERVED, 3, 20, 0),
+                           *b = add_in_state(POLICY_RESERVED, 4, 20, 0);
+
+    add_device(40)->other_bytes = 10 * GB;
+    decide();
+    assert_non_null(done(POLICY_WITHDRAW, a));
+    assert_null(done(POLICY_WITHDRAW, b));
 }
 
 /* ---- who goes ---- */
@@ -328,6 +402,64 @@ static void an_idle_one_goes_before_a_busy_one_then_the_cheaper_to_load_again(vo
     assert_non_null(done(POLICY_DISPLACE, cheap));
     assert_null(done(POLICY_DISPLACE, dear));
     assert_null(done(POLICY_DISPLACE, busy));
+}
+
+static void a_load_is_broken_off_for_a_higher_one_and_for_no_equal(void **state)
+{
+    struct policy_instance *loads, *i;
+
+    add_device(24);
+    loads = add_in_state(POLICY_LOADING, 3, 20, 0);
+    i = add_waiting(4, 20);
+    s.rules.max_preemptions_per_hour = 1;
+    decide();
+    assert_int_equal(done(POLICY_DISPLACE, loads)->reason, POLICY_PREEMPTED);
+    assert_int_equal(done(POLICY_RESERVE, i)->reason, POLICY_AFTER_MOVES);
+    s.preemptions_last_hour = 1; /* it counts as any other */
+    decide();
+    assert_null(done(POLICY_DISPLACE, loads));
+    waits(i, POLICY_RATE_LIMIT);
+    s.preemptions_last_hour = 0;
+    loads->pinned = true;
+    decide();
+    assert_null(done(POLICY_DISPLACE, loads));
+    loads->pinned = false;
+    i->priority = 3;
+    ask_for(i, NOW - 60 * SECOND);
+    decide();
+    assert_null(done(POLICY_DISPLACE, loads));
+    assert_true(waits(i, POLICY_TOO_YOUNG)->at_ms == 0);
+}
+
+/* One of four has to go, all of one priority, each on a device of its own. */
+static void a_reservation_goes_first_then_a_load_then_an_idle_one_then_a_busy_one(void **state)
+{
+    static const enum policy_state states[] = { POLICY_READY, POLICY_READY, POLICY_LOADING,
+                                                POLICY_RESERVED };
+    struct policy_instance *each[4], *i;
+
+    for (int d = 0; d < 4; d++) {
+        add_device(24);
+        each[d] = add_in_state(states[d], 2, 20, d);
+        each[d]->need.split_bytes = 20 * GB;
+        each[d]->since_ms = NOW - 60 * SECOND;
+    }
+    each[0]->in_flight = 1;
+    each[2]->use_rate = 9; /* of no weight yet */
+    each[2]->reload_s = 60;
+    i = add_waiting(5, 20);
+    decide();
+    assert_placed_on(i, 3);
+    for (int d = 3; d > 0; d--) {
+        each[d]->pinned = true;
+        decide();
+        assert_placed_on(i, d - 1);
+        assert_non_null(done(POLICY_DISPLACE, each[d - 1]));
+    }
+    each[2]->pinned = each[1]->pinned = false;
+    each[2]->waiting = 1; /* a load that requests wait for is as good as busy */
+    decide();
+    assert_placed_on(i, 1);
 }
 
 /* The fault of summing freed memory over all devices, whether the newcomer may use them or not. */
@@ -448,6 +580,67 @@ static void a_reservation_goes_before_anything_that_runs(void **state)
     (void)runs;
 }
 
+static void a_reservation_is_withdrawn_also_where_nothing_may_be_preempted(void **state)
+{
+    struct policy_instance *reserved, *i;
+
+    add_device(24);
+    reserved = add_in_state(POLICY_RESERVED, 3, 20, 0);
+    i = add_waiting(5, 20);
+    s.rules.preemption = false;
+    decide();
+    assert_non_null(done(POLICY_WITHDRAW, reserved));
+    assert_placed_on(i, 0);
+    i->may_preempt = false;
+    decide();
+    assert_null(done(POLICY_WITHDRAW, reserved));
+    waits(i, POLICY_PREEMPTION_OFF);
+}
+
+static void who_came_first_keeps_reservation_and_load_unless_another_is_forced(void **state)
+{
+    struct policy_instance *early, *i;
+
+    add_device(24);
+    early = add_in_state(POLICY_RESERVED, 3, 20, 0);
+    i = add_waiting(5, 20);
+    s.rules.algorithm = POLICY_FIRST_COME;
+    decide();
+    assert_null(done(POLICY_WITHDRAW, early));
+    waits(i, POLICY_TOO_YOUNG);
+    i->force = true;
+    decide();
+    assert_non_null(done(POLICY_WITHDRAW, early));
+    early->state = POLICY_LOADING;
+    decide();
+    assert_non_null(done(POLICY_DISPLACE, early));
+    i->force = false;
+    decide();
+    assert_null(done(POLICY_DISPLACE, early));
+    early->state = POLICY_READY;
+    decide();
+    assert_non_null(done(POLICY_DISPLACE, early));
+}
+
+/* Else those that come meanwhile would shut it out for ever. */
+static void a_device_is_kept_for_one_that_only_time_keeps_out(void **state)
+{
+    struct policy_instance *young, *i, *small;
+
+    add_device(24);
+    young = add_ready(1, 12, 0);
+    young->since_ms = NOW - 4 * SECOND;
+    i = add_waiting(5, 20);
+    small = add_waiting(5, 10);
+    small->since_ms = NOW - SECOND;
+    decide();
+    waits(i, POLICY_TOO_YOUNG);
+    assert_int_equal(waits(small, POLICY_NO_ROOM)->other, i - models);
+    small->priority = 6;
+    decide();
+    assert_placed_on(small, 0);
+}
+
 /* ---- swaps and returns ---- */
 
 static void an_idle_equal_gives_way_to_one_that_is_asked_for(void **state)
@@ -479,6 +672,30 @@ static void a_busy_equal_gives_way_when_the_others_turn_has_come(void **state)
     s.rules.swap_wait_ms = 4 * SECOND;
     decide();
     assert_int_equal(done(POLICY_DISPLACE, busy)->reason, POLICY_SWAPPED_TURN);
+}
+
+static void an_equal_does_not_give_way_to_its_own_model_nor_when_pinned_or_young(void **state)
+{
+    struct policy_instance *idle, *i;
+
+    add_device(24);
+    idle = add_ready(5, 20, 0);
+    i = add_waiting(5, 20);
+    ask_for(i, NOW - SECOND);
+    s.rules.preemption = false; /* a swap is no preemption */
+    decide();
+    assert_non_null(done(POLICY_DISPLACE, idle));
+    idle->model_id = i->model_id;
+    decide();
+    assert_null(done(POLICY_DISPLACE, idle));
+    idle->model_id = 77;
+    idle->pinned = true;
+    decide();
+    assert_null(done(POLICY_DISPLACE, idle));
+    idle->pinned = false;
+    idle->since_ms = NOW - SECOND;
+    decide();
+    assert_true(waits(i, POLICY_TOO_YOUNG)->at_ms == NOW + 9 * SECOND);
 }
 
 static void what_was_moved_aside_returns_after_a_while_or_when_asked_for(void **state)
@@ -573,6 +790,76 @@ static void decisions_are_told_in_a_sentence(void **state)
     assert_string_equal(text, "needs 41.2 GB on one device; gpu0 has 36.0 GB for models");
 }
 
+static const char *sentence(const struct policy_verdict *v)
+{
+    static char text[256];
+
+    policy_explain(&s, v, name, NULL, text, sizeof(text));
+    return text;
+}
+
+static struct policy_verdict verdict(enum policy_reason reason)
+{
+    return (struct policy_verdict){ .instance = 1,
+                                    .reason = reason,
+                                    .device = 0,
+                                    .device_count = 1,
+                                    .need_bytes = 30 * GB,
+                                    .free_bytes = 16 * GB,
+                                    .at_ms = NOW + 4 * SECOND,
+                                    .other = 0 };
+}
+
+static void every_reason_to_wait_has_its_sentence(void **state)
+{
+    static const struct {
+        enum policy_reason reason;
+        const char *text;
+    } rows[] = {
+        { POLICY_NEVER_FITS, "needs 30.0 GB on one device; gpu0 has 16.0 GB for models" },
+        { POLICY_NO_ROOM, "needs 30.0 GB on one device; gpu0 could give 16.0 GB" },
+        { POLICY_NO_DEVICE, "there are not enough devices that it could use" },
+        { POLICY_PREEMPTION_OFF,
+          "needs 30.0 GB on one device; gpu0 could give 16.0 GB, and 'small' "
+          "may not be moved: preemption is not allowed" },
+        { POLICY_RATE_LIMIT, "needs 30.0 GB on one device; 'small' would have to go, and the 3 "
+                             "preemptions of this hour are used up" },
+        { POLICY_TOO_YOUNG, "needs 30.0 GB on one device; 'small' was loaded a moment ago and may "
+                            "be moved in 4 s" },
+        { POLICY_TURN_COMES, "'small' is busy; its turn comes when that is idle, or in 4 s" },
+        { POLICY_RETURNS_LATER, "was moved aside a moment ago, comes back in 4 s at the earliest" },
+        { POLICY_RECOVERY_OFF,
+          "was moved aside, and does not come back by itself: auto_recovery is off" },
+        { POLICY_NOT_YET, "is tried again in 4 s" },
+        { POLICY_HELD_BACK, "is held back" },
+        { POLICY_WAITS_FOR_MEMORY,
+          "has its place on gpu0; waits until 30.0 GB is free there (now 16.0 GB)" },
+        { POLICY_WAITS_FOR_LOAD,
+          "has its place on gpu0; waits until another load there has ended" },
+    };
+
+    add_device(36);
+    add_ready(1, 20, 0);
+    add_waiting(5, 30);
+    s.rules.max_preemptions_per_hour = 3;
+    assert_int_equal(ARRAY_SIZE(rows), POLICY_REASON_MAX_ - POLICY_NEVER_FITS);
+    for (size_t k = 0; k < ARRAY_SIZE(rows); k++) {
+        const struct policy_verdict v = verdict(rows[k].reason);
+
+        assert_string_equal(sentence(&v), rows[k].text);
+    }
+}
+
+/* Runs last: the tests before it have produced them. */
+static void every_reason_has_been_produced(void **state)
+{
+    for (int r = 0; r < POLICY_REASON_MAX_; r++) {
+        if (!produced[r]) {
+            fail_msg("no test has produced %s", policy_reason_name((enum policy_reason)r));
+        }
+    }
+}
+
 static void names_go_both_ways(void **state)
 {
     for (int a = 0; a < POLICY_ALGORITHM_MAX_; a++) {
@@ -595,15 +882,21 @@ int main(void)
         CASE(a_model_is_never_split_over_two_vendors),
         CASE(named_devices_are_all_taken_and_no_others),
         CASE(host_memory_is_taken_from_the_hosts_pool),
+        CASE(only_devices_of_its_vendor_are_used),
+        CASE(a_share_is_of_each_devices_own_size),
         CASE(the_threshold_caps_what_is_placed_but_not_for_a_forced_one),
         CASE(memory_of_others_is_not_given_away),
         CASE(a_load_waits_until_memory_that_leaves_is_seen_to_be_free),
         CASE(loads_on_one_device_come_one_after_another),
         CASE(a_large_one_that_cannot_be_placed_does_not_block_a_small_one),
         CASE(a_reservation_whose_room_is_gone_is_withdrawn),
+        CASE(a_reservation_goes_with_its_device_and_with_its_definition),
+        CASE(of_reservations_that_do_not_all_fit_the_more_important_stand),
         CASE(a_higher_one_preempts_a_lower_one_and_no_equal),
         CASE(only_as_many_go_as_are_needed_and_the_least_important_first),
         CASE(an_idle_one_goes_before_a_busy_one_then_the_cheaper_to_load_again),
+        CASE(a_load_is_broken_off_for_a_higher_one_and_for_no_equal),
+        CASE(a_reservation_goes_first_then_a_load_then_an_idle_one_then_a_busy_one),
         CASE(freed_memory_counts_only_where_the_newcomer_may_be),
         CASE(room_on_two_devices_is_not_room_on_one),
         CASE(what_became_ready_a_moment_ago_stays_unless_forced),
@@ -611,14 +904,20 @@ int main(void)
         CASE(preemptions_of_an_hour_are_limited),
         CASE(a_forced_one_moves_neither_a_pinned_nor_an_equal_one),
         CASE(a_reservation_goes_before_anything_that_runs),
+        CASE(a_reservation_is_withdrawn_also_where_nothing_may_be_preempted),
+        CASE(who_came_first_keeps_reservation_and_load_unless_another_is_forced),
+        CASE(a_device_is_kept_for_one_that_only_time_keeps_out),
         CASE(an_idle_equal_gives_way_to_one_that_is_asked_for),
         CASE(a_busy_equal_gives_way_when_the_others_turn_has_come),
+        CASE(an_equal_does_not_give_way_to_its_own_model_nor_when_pinned_or_young),
         CASE(what_was_moved_aside_returns_after_a_while_or_when_asked_for),
         CASE(one_that_is_held_back_or_not_due_waits),
         CASE(the_order_is_by_priority_or_by_who_came_first),
         CASE(the_same_snapshot_gets_the_same_plan),
         CASE(decisions_are_told_in_a_sentence),
+        CASE(every_reason_to_wait_has_its_sentence),
         CASE(names_go_both_ways),
+        CASE(every_reason_has_been_produced),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
