@@ -231,8 +231,8 @@ static void look_at_devices(struct api *api, struct findings *f)
     find(f, "gpu", silent > 0 || count == 0 ? WARNING : WELL,
          count == 0   ? json_string("no device is known")
          : silent > 0 ? json_sprintf("%d devices do not answer", silent)
-         : gpus == 0 ? json_string("there is no GPU; models run on the CPU")
-                     : json_sprintf("%d GPUs answer", gpus),
+         : gpus == 0  ? json_string("there is no GPU; models run on the CPU")
+                      : json_sprintf("%d GPUs answer", gpus),
          "gpu_count", json_integer(gpus));
 }
 

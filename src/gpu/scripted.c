@@ -379,9 +379,9 @@ static char *process_file(const struct scripted *s, uint64_t pid, const char *na
 static bool holds(const struct scripted *s, uint64_t pid, const char *command,
                   const struct gpu_device *d, int vendor_index)
 {
-    size_t n, environ_n;
+    size_t n, again, environ_n;
     _cleanup_(freep) char *line = process_file(s, pid, "cmdline", &n);
-    _cleanup_(freep) char *env = NULL;
+    _cleanup_(freep) char *env = NULL, *later = NULL;
 
     for (size_t i = 0; i < n; i++) {
         line[i] = line[i] ? line[i] : ' ';
@@ -390,14 +390,13 @@ static bool holds(const struct scripted *s, uint64_t pid, const char *command,
         return false;
     }
     env = process_file(s, pid, "environ", &environ_n);
-    if (environ_n ==
-        0) { /* amid an exec both are void for a moment: what it will see comes later */
-        free(line);
-        free(env);
-        line = process_file(s, pid, "cmdline", &n);
-        env = process_file(s, pid, "environ", &environ_n);
+    if (environ_n > 0) {
+        return may_use(env, environ_n, d, vendor_index);
     }
-    return n > 0 && may_use(env, environ_n, d, vendor_index);
+    /* Amid an exec both are void for a moment: what it will see comes later. */
+    free(process_file(s, pid, "cmdline", &again));
+    later = process_file(s, pid, "environ", &environ_n);
+    return again > 0 && may_use(later, environ_n, d, vendor_index);
 }
 
 /* Made when it is not there: there are as many as the script has holders. */

@@ -13,7 +13,7 @@
 #include "base/macros.h"
 #include "http/server_int.h"
 
-enum { EXTRA_HEADERS_MAX = 24 };
+enum { EXTRA_HEADERS_MAX = 24, REAL_DIGITS = 15 };
 
 /* Writing heads */
 
@@ -266,7 +266,7 @@ void http_respond(struct http_exchange *x, int status, const char *content_type,
 
 void http_respond_json(struct http_exchange *x, int status, json_t *json)
 {
-    char *text = json_dumps(json, JSON_COMPACT);
+    char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(REAL_DIGITS));
 
     json_decref(json);
     http_respond(x, status, "application/json", span_of(text ? text : "null"));

@@ -278,11 +278,10 @@ void room_on_look(void *placement)
 
 void room_on_device(struct placement *p, const struct gpu_change *c)
 {
-    struct room *r;
+    struct room *r = c->device ? room_of(p, c->device->index) : NULL;
 
-    r = c->device ? room_of(p, c->device->index) : NULL;
-    if (c->kind != GPU_SAMPLED) {
-        if (c->kind == GPU_VANISHED || c->kind == GPU_APPEARED) {
+    if (!r || c->kind != GPU_SAMPLED) {
+        if (r && (c->kind == GPU_VANISHED || c->kind == GPU_APPEARED)) {
             r->known = false; /* whatever lies there when it is back */
             r->stale = 0;
         }

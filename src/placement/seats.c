@@ -325,19 +325,24 @@ void seats_hear_instance(struct placement *p, const struct instance_change *c)
 
 void seats_sweep(struct placement *p)
 {
-    while (!list_empty(&p->gone)) {
-        seat_free(list_first(&p->gone, struct seat, node));
+    struct seat *s, *tmp;
+
+    list_for_each_safe (s, tmp, &p->gone, node) {
+        seat_free(s);
     }
 }
 
 void seats_finish(struct placement *p)
 {
-    while (!list_empty(&p->seats)) {
-        seat_free(list_first(&p->seats, struct seat, node));
+    struct seat *s, *tmp;
+    struct ghost *g, *next;
+
+    list_for_each_safe (s, tmp, &p->seats, node) {
+        seat_free(s);
     }
     seats_sweep(p);
-    while (!list_empty(&p->ghosts)) {
-        ghost_free(list_first(&p->ghosts, struct ghost, node));
+    list_for_each_safe (g, next, &p->ghosts, node) {
+        ghost_free(g);
     }
     map_finish(&p->by_uuid);
 }

@@ -595,6 +595,38 @@ static void test_bad_schedules(void **state)
     fixture_destroy(f);
 }
 
+static void on_applied(void *arg, int result, int64_t id, const struct error *e)
+{
+    *(bool *)arg = result == 0;
+}
+
+/* A priority of the config file is not changed behind its back. */
+static void test_schedule_of_the_config_file(void **state)
+{
+    struct fixture *f = begin();
+    struct validation v = validation_init();
+    char *text = definition(f, "m");
+    json_t *json = json_loads(text, 0, NULL);
+    struct model_config *config;
+    bool applied = false;
+
+    json_object_set_new(json, "priority", json_integer(5));
+    config = model_config_parse(json, &v);
+    assert_non_null(config);
+    validation_finish(&v);
+    models_apply_config(f->models, &config, 1, on_applied, &applied);
+    sim_run_for(f->world, 1000);
+    assert_true(applied);
+    ask_expect(f, 409, "POST", "/api/v1/scheduler/schedule", "{\"model_id\":\"m\",\"priority\":7}");
+    assert_int_equal(fake.asked, 0);
+    ask_expect(f, 200, "POST", "/api/v1/scheduler/schedule", "{\"model_id\":\"m\",\"priority\":5}");
+    ask_expect(f, 200, "POST", "/api/v1/scheduler/schedule",
+               "{\"model_id\":\"m\",\"priority\":7,\"dry_run\":true}");
+    json_decref(json);
+    free(text);
+    fixture_destroy(f);
+}
+
 static void test_prioritize(void **state)
 {
     struct fixture *f = begin();
@@ -672,14 +704,23 @@ static void test_restart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status),      cmocka_unit_test(test_queue),
-        cmocka_unit_test(test_moved_aside), cmocka_unit_test(test_failed_model),
-        cmocka_unit_test(test_history),     cmocka_unit_test(test_history_filters),
-        cmocka_unit_test(test_resources),   cmocka_unit_test(test_health),
-        cmocka_unit_test(test_why),         cmocka_unit_test(test_policy),
-        cmocka_unit_test(test_set_policy),  cmocka_unit_test(test_bad_policies),
-        cmocka_unit_test(test_schedule),    cmocka_unit_test(test_bad_schedules),
-        cmocka_unit_test(test_prioritize),  cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_moved_aside),
+        cmocka_unit_test(test_failed_model),
+        cmocka_unit_test(test_history),
+        cmocka_unit_test(test_history_filters),
+        cmocka_unit_test(test_resources),
+        cmocka_unit_test(test_health),
+        cmocka_unit_test(test_why),
+        cmocka_unit_test(test_policy),
+        cmocka_unit_test(test_set_policy),
+        cmocka_unit_test(test_bad_policies),
+        cmocka_unit_test(test_schedule),
+        cmocka_unit_test(test_bad_schedules),
+        cmocka_unit_test(test_schedule_of_the_config_file),
+        cmocka_unit_test(test_prioritize),
+        cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_restart),
     };
 

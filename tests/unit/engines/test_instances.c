@@ -184,7 +184,8 @@ static void test_crash_loop_ends_in_failed_with_the_last_words(void **state)
     began = now();
     id = rig_add_model(rig, "m", QUICK_RETRY);
     pub = rig_await(rig, id, INSTANCE_FAILED, 60 * 1000);
-    assert_string_equal(rig->trail, "waiting starting backoff waiting starting backoff waiting starting failed");
+    assert_string_equal(
+        rig->trail, "waiting starting backoff waiting starting backoff waiting starting failed");
     assert_int_equal(rig->starts, 3);
     assert_true(now() - began >= 1000 + 2000); /* 1 s, then 2 s */
     assert_contains(pub->last_error, "exited with code 1 while loading: ");
@@ -311,7 +312,8 @@ static void test_hung_engine_is_replaced(void **state)
     rig_await(rig, id, INSTANCE_STOPPING, 10 * 1000);
     pub = rig_await(rig, id, INSTANCE_READY, 1000);
     assert_contains(pub->last_error, "hung: 3 health probes in a row failed");
-    assert_string_equal(rig->trail, "waiting starting ready stopping backoff waiting starting ready");
+    assert_string_equal(rig->trail,
+                        "waiting starting ready stopping backoff waiting starting ready");
 }
 
 static void test_one_that_works_is_not_hung(void **state)
@@ -358,7 +360,8 @@ static void test_update_restarts_it_drained(void **state)
     rig_update_model(rig, id, "m", "\"parameters\":{\"ctx_size\":4096}");
     rig_await(rig, id, INSTANCE_STARTING, 1000);
     pub = rig_await(rig, id, INSTANCE_READY, 1000);
-    assert_string_equal(rig->trail, "waiting starting ready draining stopping gone waiting starting ready");
+    assert_string_equal(rig->trail,
+                        "waiting starting ready draining stopping gone waiting starting ready");
     assert_true(pub->model_epoch > epoch);
     assert_string_not_equal(pub->uuid, uuid);
     assert_int_equal(rig_count_rows(rig), 1);
@@ -372,7 +375,8 @@ static void test_restart_is_drained_too(void **state)
     engines_restart(rig->engines, id);
     rig_await(rig, id, INSTANCE_STARTING, 1000);
     rig_await(rig, id, INSTANCE_READY, 1000);
-    assert_string_equal(rig->trail, "waiting starting ready draining stopping gone waiting starting ready");
+    assert_string_equal(rig->trail,
+                        "waiting starting ready draining stopping gone waiting starting ready");
 }
 
 /* Seed 003, bug 2 */

@@ -60,7 +60,8 @@ static void test_no_progress_is_hung_although_it_answers(void **state)
     pub = rig_await(rig, id, INSTANCE_READY, 1000);
     assert_string_equal(pub->last_error, "hung: it worked on 2 requests and made no progress for "
                                          "40 s (its health probe still answers)");
-    assert_string_equal(rig->trail, "waiting starting ready stopping backoff waiting starting ready");
+    assert_string_equal(rig->trail,
+                        "waiting starting ready stopping backoff waiting starting ready");
     metrics = rig_metrics(rig);
     assert_contains(metrics, "berth_instance_failures_total{model=\"m\",reason=\"hung\"} 1");
     free(metrics);
@@ -211,7 +212,8 @@ static void test_hung_by_every_sign_is_ended_once(void **state)
     pass(50);
     engines_note_work(rig->engines, uuid, -1, true);
     pass(200);
-    assert_string_equal(rig->trail, "waiting starting ready stopping backoff waiting starting ready");
+    assert_string_equal(rig->trail,
+                        "waiting starting ready stopping backoff waiting starting ready");
     assert_int_equal(rig->starts, 2);
     assert_int_equal(rig_count_alive(rig, "m"), 1);
 }

@@ -27,8 +27,8 @@ struct fake_model {
     /* Of the engines that are started from now on: */
     struct memory_need need;
     uint64_t need_after_ms; /* until it is known */
-    int64_t more_bytes; /* than its place they take, of each device; less than nothing: less */
-    bool measured;      /* and that is told, once they are ready */
+    int64_t more_bytes;     /* than its place they take, of each device; less than nothing: less */
+    bool measured;          /* and that is told, once they are ready */
     uint64_t load_ms, linger_ms;
     unsigned out_of_memory; /* so many starts will end for want of memory */
 };
@@ -84,7 +84,8 @@ void rooms_want(int64_t id, bool wanted, enum model_wish by);
 void rooms_delete(int64_t id);
 struct fake_engine *rooms_engine(int64_t id); /* the first of it, NULL */
 bool rooms_is_ready(int64_t id);
-void rooms_fail(int64_t id); /* its definition is none any more: it waits no longer, it has failed */
+void rooms_fail(
+    int64_t id); /* its definition is none any more: it waits no longer, it has failed */
 void rooms_demand(int64_t id, unsigned waiting); /* so many requests wait */
 uint64_t rooms_used(unsigned device);            /* really */
 void rooms_run(uint64_t ms);

@@ -1095,7 +1095,8 @@ static void test_dry_run_of_one_that_leaves(void **state)
     rooms_want(A, false, WISH_USER);
     rooms_run(100);
     assert_int_equal(rooms_engine(A)->pub.state, INSTANCE_DRAINING);
-    ask_and_wait((struct placement_ask){ .model_id = A, .allow_preemption = true, .dry_run = true });
+    ask_and_wait(
+        (struct placement_ask){ .model_id = A, .allow_preemption = true, .dry_run = true });
     assert_int_equal(reply.result, 0);
     assert_int_equal(reply.outcome, PLACEMENT_PLACED);
     assert_string_not_equal(reply.reason, "it has its place");
