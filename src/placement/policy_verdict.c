@@ -110,12 +110,11 @@ static struct slack nearest_named(const struct board *b, size_t piece, const str
     return worst;
 }
 
-/* By b->gain. Its devices must be there. */
-static void tell_nearest(struct board *b, size_t piece)
+/* Spread over n devices, by b->gain. Its devices must be there. */
+static void tell_nearest(struct board *b, size_t piece, unsigned n)
 {
     const struct policy_instance *i = &b->s->instances[piece];
     struct policy_verdict *v = &b->pieces[piece].verdict;
-    unsigned n = MIN_OF(place_max_devices(i), usable_devices(b, i));
     struct seat seat;
     struct slack s;
 
@@ -272,19 +271,23 @@ static void refused_for_moves(struct board *b, size_t piece)
     }
 }
 
+/* Told of the fewest devices that could hold it at all: that is what a reader thinks of. */
 static void refused_by_devices(struct board *b, size_t piece)
 {
+    const struct policy_instance *i = &b->s->instances[piece];
+    unsigned fewest;
     bool some;
 
     gain_everything(b);
-    if (place_fewest(b, piece, b->gain) == 0) {
+    fewest = place_fewest(b, piece, b->gain);
+    if (fewest == 0) {
         wait_for(b, piece, POLICY_NEVER_FITS, 0);
-        tell_nearest(b, piece);
+        tell_nearest(b, piece, MIN_OF(place_max_devices(i), usable_devices(b, i)));
         return;
     }
     wait_for(b, piece, POLICY_NO_ROOM, 0);
     some = victims_gain(b, piece, 0);
-    tell_nearest(b, piece);
+    tell_nearest(b, piece, fewest);
     if ((some || b->has_bars) && place_fewest(b, piece, b->gain) > 0) {
         refused_in_spite(b, piece);
     } else {

@@ -154,6 +154,34 @@ static void say_place(const struct policy_snapshot *s, const struct place *place
 
 /* ---- why it waits ---- */
 
+static uint64_t total_of(const struct policy_snapshot *s, int index)
+{
+    for (size_t d = 0; d < s->device_count; d++) {
+        if (s->devices[d].index == index) {
+            return s->devices[d].total_bytes;
+        }
+    }
+    return 0;
+}
+
+/* Where a higher threshold would do, that is said. */
+static void explain_size(const struct speech *p, char *out, size_t size)
+{
+    uint64_t total = total_of(p->s, p->v->device);
+    uint64_t kept_back = (uint64_t)((1 - p->s->rules.threshold) * (double)total);
+    int n = snprintf(out, size, "needs %s %s; %s has %s for models", p->need, p->where, p->device,
+                     p->free);
+
+    if (kept_back > 0 && p->v->need_bytes <= p->v->free_bytes + kept_back && n > 0 &&
+        (size_t)n < size) {
+        char all[WORD_SIZE];
+
+        say_bytes(total, all);
+        snprintf(out + n, size - (size_t)n, " (resource_threshold is %.0f %% of its %s)",
+                 100 * p->s->rules.threshold, all);
+    }
+}
+
 static void explain_time(const struct speech *p, char *out, size_t size)
 {
     switch (p->v->reason) {
@@ -215,7 +243,7 @@ void policy_explain(const struct policy_snapshot *s, const struct policy_verdict
     say_other(v->other, name, arg, p.other);
     switch (v->reason) {
     case POLICY_NEVER_FITS:
-        snprintf(out, size, "needs %s %s; %s has %s for models", p.need, p.where, p.device, p.free);
+        explain_size(&p, out, size);
         break;
     case POLICY_NO_ROOM:
         snprintf(out, size, "needs %s %s; %s could give %s", p.need, p.where, p.device, p.free);

@@ -145,8 +145,10 @@ void clients_lose(struct scene *s, const char *uuid)
 
 void clients_drop(struct scene *s)
 {
-    while (!list_empty(&s->clients)) {
-        leave(list_first(&s->clients, struct client, node));
+    struct client *c;
+
+    while ((c = list_first(&s->clients, struct client, node))) {
+        leave(c);
     }
 }
 

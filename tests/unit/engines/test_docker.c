@@ -116,14 +116,14 @@ static void test_its_end_is_told_with_its_last_words_and_it_starts_anew(void **s
     const struct instance *pub;
     int64_t id;
 
-    pub = add_ready(&id);
+    add_ready(&id);
     fake_container_log(fake_docker_only(docker), 1, 10, "an answer\n");
     fake_container_log(fake_docker_only(docker), 2, 11, "assertion failed\n");
     fake_container_exit(fake_docker_only(docker), 134, false);
     pub = rig_await(rig, id, INSTANCE_STARTING, 1000);
     assert_contains(pub->last_error, "was killed by signal 6");
     assert_contains(pub->last_error, "assertion failed");
-    pub = rig_await(rig, id, INSTANCE_READY, 5000);
+    rig_await(rig, id, INSTANCE_READY, 5000);
     assert_int_equal(docker->creates, 2);
     assert_int_equal(docker->removes, 1);
     fake_docker_only(docker);
@@ -317,7 +317,7 @@ static void name_in_use(bool podman)
     strcpy(uuid, pub->uuid);
     docker->start_status = 0;
     use_name(uuid, "data"); /* ours: left behind */
-    pub = rig_await(rig, id, INSTANCE_READY, 5000);
+    rig_await(rig, id, INSTANCE_READY, 5000);
     assert_int_equal(docker->removes, 2);
 
     use_name("00000000", "x");

@@ -850,6 +850,38 @@ static void every_reason_to_wait_has_its_sentence(void **state)
     }
 }
 
+static void a_threshold_in_the_way_is_named(void **state)
+{
+    const struct policy_verdict v = verdict(POLICY_NEVER_FITS);
+
+    add_device(36);
+    add_ready(1, 20, 0);
+    add_waiting(5, 30);
+    s.rules.threshold = 0.5;
+    assert_string_equal(sentence(&v), "needs 30.0 GB on one device; gpu0 has 16.0 GB for models "
+                                      "(resource_threshold is 50 % of its 36.0 GB)");
+}
+
+/* Not those of the most devices over which it could be spread. */
+static void a_wait_is_told_of_the_fewest_devices_that_could_hold_it(void **state)
+{
+    struct policy_instance *i = add_waiting(5, 20);
+    const struct policy_verdict *v;
+
+    i->need.max_devices = 2;
+    for (int d = 0; d < 2; d++) {
+        struct policy_instance *r = add_ready(5, 16, d);
+
+        add_device(24);
+        r->in_flight = 1;
+    }
+    decide();
+    v = waits(i, POLICY_NO_ROOM);
+    assert_int_equal(v->device_count, 1);
+    assert_int_equal(v->need_bytes, 20 * GB);
+    assert_int_equal(v->free_bytes, 8 * GB);
+}
+
 /* Runs last: the tests before it have produced them. */
 static void every_reason_has_been_produced(void **state)
 {
@@ -916,6 +948,8 @@ int main(void)
         CASE(the_same_snapshot_gets_the_same_plan),
         CASE(decisions_are_told_in_a_sentence),
         CASE(every_reason_to_wait_has_its_sentence),
+        CASE(a_threshold_in_the_way_is_named),
+        CASE(a_wait_is_told_of_the_fewest_devices_that_could_hold_it),
         CASE(names_go_both_ways),
         CASE(every_reason_has_been_produced),
     };
