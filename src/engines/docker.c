@@ -88,7 +88,8 @@ static void settle_version(struct docker *d, const json_t *body)
 
 /* ---- requests */
 
-void docker_silence(const struct docker *d, const struct error *why, struct error *ret)
+/* "the container engine at /var/run/docker.sock does not answer: …" */
+static void tell_silence(const struct docker *d, const struct error *why, struct error *ret)
 {
     error_set(ret, why->code, "the container engine at %s does not answer: %s", d->socket,
               why->text);
@@ -121,7 +122,7 @@ static void on_answer(void *owner, int result, int status, struct span body, con
     call->fetch = NULL;
     docker_cancel(call);
     if (result < 0) {
-        docker_silence(d, e, &err);
+        tell_silence(d, e, &err);
         done(done_owner, 0, NULL, &err);
         return;
     }

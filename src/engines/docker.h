@@ -38,7 +38,5 @@ struct docker_call *docker_ask_version(struct docker *d, docker_fn done, void *o
 struct http_call *docker_follow(struct docker *d, const char *method, const char *path,
                                 uint64_t idle_ms, const struct http_call_handler *handler,
                                 void *owner);
-/* "the container engine at /var/run/docker.sock does not answer: …" */
-void docker_silence(const struct docker *d, const struct error *why, struct error *ret);
 /* Can its socket be connected to? Asked at once, without waiting. */
 int docker_check(const char *socket, struct error *reterr) _must_check_;

@@ -231,8 +231,8 @@ void engines_on_model(void *engines, const void *model_change);
  * another, and when its memory was measured. What a change promises is committed
  * before it (the row before the process); what it states as a fact (it answers, it died) is told at
  * once, and its row and event follow: nobody shall be sent to an engine that is dead. Listeners may
- * call engines_drained and engines_note_progress from inside, nothing else that changes an
- * instance.
+ * call engines_drained, engines_note_progress and engines_note_displaced from inside, nothing else
+ * that changes an instance.
  */
 struct instance_change {
     const struct instance *instance;

@@ -155,7 +155,6 @@ size_t snapshot_suppose(struct placement *p, struct snapshot *snap, const struct
                         const struct memory_need *need);
 void snapshot_finish(struct snapshot *snap);
 const char *snapshot_name(void *snapshot, size_t instance);
-double need_reload_s(const struct memory_need *need);
 
 /* ---- controller ---- */
 

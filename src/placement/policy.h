@@ -239,5 +239,3 @@ struct policy_value {
     double reload_s; /* what moving costs: weighed as above; less is better */
 };
 struct policy_value policy_value_of(const struct policy_snapshot *s, const bool *placed);
-/* <0, 0, >0 */
-int policy_value_compare(const struct policy_value *a, const struct policy_value *b);

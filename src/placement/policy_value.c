@@ -36,16 +36,3 @@ struct policy_value policy_value_of(const struct policy_snapshot *s, const bool 
     }
     return v;
 }
-
-int policy_value_compare(const struct policy_value *a, const struct policy_value *b)
-{
-    for (int c = POLICY_CLASSES - 1; c >= 0; c--) {
-        if (a->served[c] != b->served[c]) {
-            return a->served[c] < b->served[c] ? -1 : 1;
-        }
-    }
-    if (a->reload_s != b->reload_s) {
-        return a->reload_s > b->reload_s ? -1 : 1;
-    }
-    return 0;
-}

@@ -70,7 +70,7 @@ static void add_devices(struct placement *p, struct snapshot *ret)
 
 /* ---- instances ---- */
 
-double need_reload_s(const struct memory_need *need)
+static double reload_s(const struct memory_need *need)
 {
     uint64_t bytes = need->weight_bytes ? need->weight_bytes
                                         : need->split_bytes + need->fixed_bytes + need->host_bytes;
@@ -201,7 +201,7 @@ static void add_instance(struct placement *p, const struct instance *inst, struc
                                     .state = (enum policy_state)state,
                                     .need = inst->need,
                                     .not_before_ms = s->not_before_ms,
-                                    .reload_s = need_reload_s(&inst->need) };
+                                    .reload_s = reload_s(&inst->need) };
     if (model) {
         add_model(p, model, in);
         ret->named[i] = named_devices(p, model->config);
@@ -268,7 +268,7 @@ size_t snapshot_suppose(struct placement *p, struct snapshot *snap, const struct
                                     .state = POLICY_WAITING,
                                     .need = *need,
                                     .since_ms = snap->s.now_ms,
-                                    .reload_s = need_reload_s(need) };
+                                    .reload_s = reload_s(need) };
     add_model(p, model, in);
     snap->named[i] = named_devices(p, model->config);
     in->devices = snap->named[i];
