@@ -99,7 +99,7 @@ static ssize_t find_end(const char *p, size_t n, size_t *scanned, struct error *
 /* What the header fields said that the framing depends on. */
 struct facts {
     unsigned hosts, lengths, codings;
-    bool chunked, unknown_coding, bad_length, bad_host;
+    bool chunked, unknown_coding, bad_length, bad_host, tab;
     bool close, keep_alive, conn_upgrade, has_upgrade, expect;
     uint64_t length;
 };
@@ -161,6 +161,18 @@ static void note_connection(struct facts *f, struct span value)
     }
 }
 
+/* White space by the letter of RFC 9110, which some readers do not take for such: framing must not
+ * hang on it. */
+static bool tab_follows(struct span value)
+{
+    const char *p = value.p + value.n;
+
+    while (*p == ' ') {
+        p++;
+    }
+    return *p == '\t';
+}
+
 static void note_header(struct facts *f, const struct http_header *h)
 {
     const char *name = h->name.p;
@@ -188,12 +200,14 @@ static void note_header(struct facts *f, const struct http_header *h)
     case 14:
         if (same_nocase(name, "content-length", 14)) {
             f->lengths++;
+            f->tab |= tab_follows(h->value);
             f->bad_length |= span_to_u64(h->value, &f->length) < 0 || f->length > INT64_MAX;
         }
         break;
     case 17:
         if (same_nocase(name, "transfer-encoding", 17)) {
             f->codings++;
+            f->tab |= tab_follows(h->value);
             f->chunked = span_eq_nocase(h->value, "chunked");
             f->unknown_coding |= !f->chunked;
         }
@@ -246,6 +260,9 @@ static int read_headers(const char *at, const char *end, struct http_head *head,
 /* The rules that requests and responses share. */
 static int judge_framing(const struct facts *f, struct http_head *head, struct error *reterr)
 {
+    if (f->tab) {
+        return bad(reterr, "a tab stands behind the value of Content-Length or Transfer-Encoding");
+    }
     if (f->lengths > 1) {
         return bad(reterr, "more than one Content-Length");
     }
@@ -489,9 +506,15 @@ bool http_header_has_token(const struct http_head *head, const char *name, const
 /* The chunked coding */
 
 enum chunk_state {
-    CHUNK_SIZE,    /* hex digits */
-    CHUNK_EXT,     /* after ';' */
-    CHUNK_SIZE_LF, /* the CR of the size line has come */
+    CHUNK_SIZE, /* hex digits */
+    EXT_START,  /* after ';' */
+    EXT_NAME,
+    EXT_VALUE_START, /* after '=' */
+    EXT_VALUE,
+    EXT_QUOTED,
+    EXT_ESCAPED,    /* after a backslash in quotes */
+    EXT_QUOTED_END, /* after the closing quote */
+    CHUNK_SIZE_LF,  /* the CR of the size line has come */
     CHUNK_DATA,
     CHUNK_DATA_CR,
     CHUNK_DATA_LF,
@@ -525,16 +548,44 @@ static int step_size(struct http_chunked *c, char ch)
         return -EBADMSG;
     }
     c->count = 0;
-    return ch == '\r' ? CHUNK_SIZE_LF : ch == ';' ? CHUNK_EXT : -EBADMSG;
+    return ch == '\r' ? CHUNK_SIZE_LF : ch == ';' ? EXT_START : -EBADMSG;
 }
 
+/*
+ * Extensions are read past, by the grammar of RFC 9112, 7.1.1, without the white space that it
+ * calls bad: what one reader takes for an extension and another does not is where smuggled requests
+ * come from.
+ */
 static int step_ext(struct http_chunked *c, char ch)
 {
+    bool token = is_class(ch, CLASS_TOKEN);
+
+    if (++c->count > EXT_BYTES_MAX) {
+        return -EBADMSG;
+    }
+    switch (c->state) {
+    case EXT_START:
+        return token ? EXT_NAME : -EBADMSG;
+    case EXT_VALUE_START:
+        return token ? EXT_VALUE : ch == '"' ? EXT_QUOTED : -EBADMSG;
+    case EXT_QUOTED:
+        return ch == '"'                   ? EXT_QUOTED_END
+               : ch == '\\'                ? EXT_ESCAPED
+               : is_class(ch, CLASS_VALUE) ? EXT_QUOTED
+                                           : -EBADMSG;
+    case EXT_ESCAPED:
+        return is_class(ch, CLASS_VALUE) ? EXT_QUOTED : -EBADMSG;
+    default:
+        break;
+    }
     if (ch == '\r') {
         c->count = 0;
         return CHUNK_SIZE_LF;
     }
-    return is_class(ch, CLASS_VALUE) && ++c->count <= EXT_BYTES_MAX ? CHUNK_EXT : -EBADMSG;
+    return ch == ';'                             ? EXT_START
+           : ch == '=' && c->state == EXT_NAME   ? EXT_VALUE_START
+           : token && c->state != EXT_QUOTED_END ? c->state
+                                                 : -EBADMSG;
 }
 
 static int step_trailer(struct http_chunked *c, char ch)
@@ -560,7 +611,13 @@ static int step(struct http_chunked *c, char ch)
     switch (c->state) {
     case CHUNK_SIZE:
         return step_size(c, ch);
-    case CHUNK_EXT:
+    case EXT_START:
+    case EXT_NAME:
+    case EXT_VALUE_START:
+    case EXT_VALUE:
+    case EXT_QUOTED:
+    case EXT_ESCAPED:
+    case EXT_QUOTED_END:
         return step_ext(c, ch);
     case CHUNK_SIZE_LF:
         return ch != '\n' ? -EBADMSG : c->left > 0 ? CHUNK_DATA : TRAILER_START;

@@ -13,10 +13,11 @@
 
 #include <cmocka.h>
 
-/* SEED from the environment, else a fresh one; printed, so that a failure can be replayed. */
+/* SEED from the environment (it replays one history), else FIRST_SEED (the first of many: the gate's runs are all alike),
+ * else a fresh one; printed, so that a failure can be replayed. */
 static inline uint64_t test_seed(const char *test)
 {
-    const char *given = getenv("SEED");
+    const char *given = getenv("SEED") ? getenv("SEED") : getenv("FIRST_SEED");
     uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL) * 1000003;
 
     printf("%s: SEED=%llu\n", test, (unsigned long long)seed);

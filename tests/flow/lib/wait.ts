@@ -57,7 +57,7 @@ export function random(seed: number): () => number {
 }
 
 export function seedFromEnvironment(): number {
-    const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
+    const seed = Number(process.env.SEED ?? process.env.FIRST_SEED ?? Math.floor(Math.random() * 1e9));
     console.log(`SEED=${seed}`);
     return seed;
 }

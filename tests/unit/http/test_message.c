@@ -69,6 +69,10 @@ static void test_requests(void **state)
         { "GET / HTTP/1.1\r\nHost: a\r\n", NEED_MORE },
         /* framing that can be read in two ways */
         { REQ("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"), -EBADMSG },
+        { REQ("Content-Length: 3\t\r\n"), -EBADMSG },
+        { REQ("Content-Length: 3 \t \r\n"), -EBADMSG },
+        { REQ("Transfer-Encoding: chunked\t\r\n"), -EBADMSG },
+        { REQ("Transfer-Encoding:\tchunked  \r\n"), 1 },
         { REQ("Content-Length: 3\r\nContent-Length: 3\r\n"), -EBADMSG },
         { REQ("Content-Length: 3, 3\r\n"), -EBADMSG },
         { REQ("Content-Length: +28\r\n"), -EBADMSG },
@@ -145,7 +149,7 @@ static void test_requests(void **state)
 static void test_request_fields(void **state)
 {
     static const char text[] =
-        "POST /a/b?c=d HTTP/1.1\r\nHost: x\r\nContent-Length:  12\t\r\nExpect: 100-Continue\r\n"
+        "POST /a/b?c=d HTTP/1.1\r\nHost: x\r\nContent-Length:  12 \r\nExpect: 100-Continue\r\n"
         "Connection: Upgrade, keep-alive\r\nUpgrade: websocket\r\n\r\nBODY";
     struct http_head h;
     size_t scanned = 0;
@@ -296,6 +300,9 @@ static void test_chunked(void **state)
         { "5\r\nhello\r\n0\r\n\r\nGET", 3, "hello" },
         { "00a\r\n0123456789\r\n3\r\nabc\r\n0000\r\n\r\n", 0, "0123456789abc" },
         { "A;name=\"v\"\r\n0123456789\r\n0;x\r\n\r\n", 0, "0123456789" },
+        { "1;a;b=c;d=\"\\\";\"\r\na\r\n0;last=1;x\r\n\r\n", 0, "a" },
+        { "0;\r\n\r\n", -EBADMSG, "" }, { "0;a=\r\n\r\n", -EBADMSG, "" }, { "0;=b\r\n\r\n", -EBADMSG, "" }, { "0; a\r\n\r\n", -EBADMSG, "" },
+        { "0;a;\r\n\r\n", -EBADMSG, "" }, { "0;a=\"b\r\n\r\n", -EBADMSG, "" }, { "0;a=\"b\"c\r\n\r\n", -EBADMSG, "" }, { "0;a=b=c\r\n\r\n", -EBADMSG, "" },
         { "1\r\na\r\n0\r\nTrailer: x\r\nother:\r\n\r\nZ", 1, "a" },
         { "\r\n", -EBADMSG, "" }, { "x\r\n", -EBADMSG, "" }, { "0x5\r\n", -EBADMSG, "" }, { "+5\r\n", -EBADMSG, "" },
         { "-1\r\n", -EBADMSG, "" }, { " 5\r\nhello", -EBADMSG, "" }, { "5 \r\nhello", -EBADMSG, "" }, { "5\nhello", -EBADMSG, "" },
