@@ -7,11 +7,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/api_int.h"
 #include "api/front.h"
+#include "api/task_doors_int.h"
 #include "base/mem.h"
 #include "base/timefmt.h"
+#include "base/worker.h"
 #include "codec/json.h"
 
 enum { KEEP_ALIVE_MS = 15000 };
@@ -24,6 +27,37 @@ static void on_keep_alive(void *arg)
     timer_start(&api->keep_alive, KEEP_ALIVE_MS);
 }
 
+// clang-format off
+static const struct option_row rows[] = {
+    { "task_models.openai_url", OPTION_STRING, "https://api.openai.com/v1", 0, 0, NULL, true, false,
+      "Where models of type openai are that name no base_url (POST /api/v1/models)." },
+};
+// clang-format on
+const struct option_table api_options = { rows, ARRAY_SIZE(rows) };
+
+static void set_tables(struct api *api)
+{
+    // clang-format off
+    const struct route_table tables[API_TABLES] = {
+        { "models",         SHAPE_DETAIL,   models_routes,         models_route_count,         api },
+        { "events",         SHAPE_DETAIL,   events_routes,         events_route_count,         api },
+        { "operations",     SHAPE_DETAIL,   ops_routes,            ops_route_count,            api },
+        { "proxy",          SHAPE_DETAIL,   proxy_routes,          proxy_route_count,          api },
+        { "system",         SHAPE_DETAIL,   system_routes,         system_route_count,         api },
+        { "scheduler",      SHAPE_DETAIL,   scheduler_routes,      scheduler_route_count,      api },
+        { "monitoring",     SHAPE_DETAIL,   monitoring_routes,     monitoring_route_count,     api },
+        { "tasks",          SHAPE_ENVELOPE, tasks_routes,          tasks_route_count,          api },
+        { "task models",    SHAPE_ENVELOPE, task_models_routes,    task_models_route_count,    api },
+        { "task statistics", SHAPE_ENVELOPE, task_stats_routes,    task_stats_route_count,     api },
+        { "websockets",     SHAPE_DETAIL,   websockets_routes,     websockets_route_count,     api },
+        { "task instances", SHAPE_DETAIL,   task_instances_routes, task_instances_route_count, api },
+        { "batches",        SHAPE_OPENAI,   batches_routes,        batches_route_count,        api },
+    };
+    // clang-format on
+
+    memcpy(api->tables, tables, sizeof(tables));
+}
+
 struct api *api_create(const struct api_in *in)
 {
     struct api *api = xcalloc(1, sizeof(*api));
@@ -32,20 +66,9 @@ struct api *api_create(const struct api_in *in)
     list_init(&api->waits);
     list_init(&api->subscribers);
     list_init(&api->followers);
-    api->tables[0] =
-        (struct route_table){ "models", SHAPE_DETAIL, models_routes, models_route_count, api };
-    api->tables[1] =
-        (struct route_table){ "events", SHAPE_DETAIL, events_routes, events_route_count, api };
-    api->tables[2] =
-        (struct route_table){ "operations", SHAPE_DETAIL, ops_routes, ops_route_count, api };
-    api->tables[3] =
-        (struct route_table){ "proxy", SHAPE_DETAIL, proxy_routes, proxy_route_count, api };
-    api->tables[4] =
-        (struct route_table){ "system", SHAPE_DETAIL, system_routes, system_route_count, api };
-    api->tables[5] = (struct route_table){ "scheduler", SHAPE_DETAIL, scheduler_routes,
-                                           scheduler_route_count, api };
-    api->tables[6] = (struct route_table){ "monitoring", SHAPE_DETAIL, monitoring_routes,
-                                           monitoring_route_count, api };
+    list_init(&api->sockets);
+    list_init(&api->model_edits);
+    set_tables(api);
     api->made_ms = world_now_ms(in->world);
     timer_init(&api->keep_alive, in->world, "events keep-alive", on_keep_alive, api);
     timer_start(&api->keep_alive, KEEP_ALIVE_MS);
@@ -74,6 +97,9 @@ struct api *api_destroy(struct api *api)
     detach_waits(api);
     subscribers_detach(api);
     followers_end(api);
+    sockets_free(api);
+    model_edits_detach(api);
+    worker_destroy(api->key_worker);
     free(api);
     return NULL;
 }
@@ -92,10 +118,14 @@ void api_reconfigure(struct api *api, const struct config *config)
 
 void api_set_phase(struct api *api, enum api_phase phase)
 {
+    if (phase == API_SERVING && api->phase == API_STARTING) {
+        task_keys_sweep(api);
+    }
     api->phase = phase;
     if (phase == API_DRAINING) {
         subscribers_end(api);
         followers_end(api);
+        sockets_end(api);
     }
 }
 

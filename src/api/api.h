@@ -22,8 +22,15 @@
 #include "monitor/monitor.h"
 #include "placement/placement.h"
 #include "store/store.h"
+#include "task_instances/task_instances.h"
+#include "tasks/batches.h"
+#include "tasks/task_types.h"
+#include "tasks/tasks.h"
+#include "tasks/webhooks.h"
 
 struct api;
+
+extern const struct option_table api_options; /* task_models.openai_url */
 
 struct api_in {
     struct world *world;
@@ -36,6 +43,10 @@ struct api_in {
     struct placement *placement;
     struct gateway *gateway;
     struct gpu *gpu;
+    struct tasks *tasks;
+    const struct task_types *task_types;
+    struct batches *batches;
+    struct task_instances *task_instances;
     struct monitor *monitor; /* NULL: nothing is kept of the last hour (tests) */
     struct metrics *metrics;
     const struct router *router; /* of all doors: what /openapi.json is made of */
@@ -55,10 +66,16 @@ void api_reconfigure(struct api *api, const struct config *config);
 
 /* What GET /ready tells: 200 in API_SERVING only. Draining also ends the streams that would never
  * end by themselves
- * (/api/events, followed logs). API_STARTING at first. */
+ * (/api/events, followed logs, WebSockets). API_STARTING at first. */
 enum api_phase { API_STARTING, API_SERVING, API_DRAINING };
 void api_set_phase(struct api *api, enum api_phase phase);
 
 /* To be connected to the events' signal by daemon/wiring.c: what makes /api/events live. `event` is
  * a const struct event *. */
 void api_on_event(void *api, const void *event);
+/* The same for the tasks' signal: told live, on /api/events and /ws/tasks. */
+void api_on_task(void *api, const void *task_change);
+/* To be connected to the models' signal: a removed model's key goes with it. */
+void api_on_model(void *api, const void *model_change);
+/* The same for the signal of task_instances: told live, on /ws/task_events. */
+void api_on_task_ended(void *api, const void *task_instance_ended);

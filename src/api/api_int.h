@@ -8,8 +8,9 @@
 
 #include "api/api.h"
 #include "base/list.h"
+#include "http/websocket.h"
 
-enum { API_TABLES = 7, MIB_SHIFT = 20, GIB_SHIFT = 30, MS_PER_HOUR = 3600 * 1000 };
+enum { API_TABLES = 13, MIB_SHIFT = 20, GIB_SHIFT = 30, MS_PER_HOUR = 3600 * 1000 };
 
 struct api {
     struct api_in in;
@@ -20,14 +21,22 @@ struct api {
     struct list subscribers; /* struct subscriber of events_api.c */
     size_t subscriber_count;
     struct list followers; /* struct follower of logs_api.c */
+    struct list sockets;   /* struct socket */
+    size_t socket_count;
     struct timer keep_alive;
-    int physical_cores; /* 0: not counted yet */
+    struct list model_edits; /* struct model_edit of task_models_api.c */
+    size_t model_edit_count;
+    struct worker *key_worker; /* NULL until the first key */
+    int physical_cores;        /* 0: not counted yet */
 };
 
 extern const struct route models_routes[], proxy_routes[], ops_routes[], events_routes[],
-    system_routes[], scheduler_routes[], monitoring_routes[];
+    system_routes[], scheduler_routes[], monitoring_routes[], tasks_routes[], task_models_routes[],
+    task_stats_routes[], websockets_routes[], task_instances_routes[], batches_routes[];
 extern const size_t models_route_count, proxy_route_count, ops_route_count, events_route_count,
-    system_route_count, scheduler_route_count, monitoring_route_count;
+    system_route_count, scheduler_route_count, monitoring_route_count, tasks_route_count,
+    task_models_route_count, task_stats_route_count, websockets_route_count,
+    task_instances_route_count, batches_route_count;
 
 /* A named JSON schema of the doors; the text is JSON in which ' stands for ". */
 struct schema {
@@ -118,12 +127,38 @@ struct wait *wait_create(struct api *api, struct http_exchange *x, const char *p
                          int64_t model_id);
 void wait_free(struct wait *w);
 
+/* ---- WebSockets (websockets_api.c) ---- */
+
+enum socket_kind { SOCKET_TASKS, SOCKET_TASK_INSTANCES, SOCKET_PREDICTIONS, SOCKET_RESULTS };
+struct socket {
+    struct list node; /* of api->sockets */
+    struct api *api;
+    struct websocket *ws;
+    enum socket_kind kind;
+    /* A text came; NULL: only pings are answered. */
+    void (*on_text)(struct socket *s, struct span text);
+    void (*on_end)(struct socket *s); /* it is going; NULL: nobody needs to know */
+    void *data;                       /* its owner's */
+};
+/* NULL: it is refused (too many, going down, no upgrade), and that is answered. x is void in any
+ * case. A text "ping" or {"type": "ping"} is answered by itself. */
+struct socket *socket_open(struct api *api, struct http_exchange *x, enum socket_kind kind,
+                           void (*on_text)(struct socket *s, struct span text));
+void socket_send_json(struct socket *s, json_t *json); /* stolen */
+/* Does anybody listen to these? To all who do. */
+bool sockets_listen(const struct api *api, enum socket_kind kind);
+void sockets_send(struct api *api, enum socket_kind kind, struct span json);
+void socket_close(struct socket *s, int code, const char *reason);
+void sockets_end(struct api *api);  /* says goodbye to all */
+void sockets_free(struct api *api); /* cuts all */
+
 /* ---- parts with state of their own ---- */
 
 void subscribers_end(struct api *api); /* every stream of /api/events ends now */
 void subscribers_detach(struct api *api);
 void subscribers_keep_alive(struct api *api);
 void followers_end(struct api *api);
+void model_edits_detach(struct api *api);
 void handle_docs(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_docs_script(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_docs_style(void *api, struct http_exchange *x, const struct route_params *params);

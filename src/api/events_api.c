@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The events door, /api/events: a stream (SSE) that first replays from the store what came after
- * Last-Event-ID, then goes on live, without gaps and without doubles; or a plain list for clients
- * that accept JSON.
+ * Last-Event-ID, then goes on live, without gaps and without doubles; or a plain list
+ * (events_list.c) for clients that accept JSON.
  *
  *     REPLAYING ──(a page is short, nothing came meanwhile)──► LIVE
  *        ▲  │ one page at a time; the next one when the client has taken the last
@@ -11,23 +11,26 @@
  * `passed` is the id up to which all that matches is sent or declared lost, whatever way it came:
  * so an event that comes by both ways is sent once. A live client that does not read loses events
  * beyond a bound, and is told which ("gap") when it reads again.
+ *
+ * Changes of tasks are told live only, without an id, as `event: task`: the task's row is the
+ * record. They pass through here and through the WebSockets (websockets_api.c) as the same text,
+ * which is made only when somebody listens.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "api/api_int.h"
+#include "api/events_doors_int.h"
+#include "api/task_doors_int.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/timefmt.h"
 
 enum {
     SUBSCRIBERS_MAX = 256,
     QUEUE_MAX_BYTES = 256 * 1024,
     REPLAY_PAGE = 200,
-    LIST_DEFAULT = 100,
-    LIST_MAX = 1000,
-    EVENT_MAX_BYTES = 1024 * 1024,
     RECHECK_MS = 100,
+    KIND_TASK =
+        EVENT_KIND_MAX_, /* beside the kinds of events: changes of tasks, and nothing else */
 };
 
 struct subscriber {
@@ -43,28 +46,18 @@ struct subscriber {
     unsigned page_count;      /* events that the query gave so far */
     int64_t missed;           /* id of the last live event that came while replaying */
     int64_t gap_from, gap_to; /* lost while the client did not read; 0: none */
+    uint64_t lost_tasks;      /* changes of tasks lost in that time */
     struct timer recheck;     /* while held up by the queue: a queue may empty without on_drain */
 };
 
 /* ---- writing ---- */
-
-static void put_event_json(struct buf *b, const struct event *e)
-{
-    char at[TIMEFMT_SIZE];
-
-    timefmt_iso(e->wall_ms, at);
-    buf_printf(b, "{\"id\":%lld,\"at\":\"%s\",\"kind\":\"%s\",\"subject\":\"", (long long)e->id, at,
-               event_kind_name(e->kind));
-    buf_put_json_escaped(b, e->subject, strlen(e->subject));
-    buf_printf(b, "\",\"data\":%s}", e->data && e->data[0] ? e->data : "{}");
-}
 
 static void send_event(struct subscriber *s, const struct event *e)
 {
     struct buf b = BUF_INIT(EVENT_MAX_BYTES);
 
     buf_printf(&b, "id: %lld\nevent: %s\ndata: ", (long long)e->id, event_kind_name(e->kind));
-    put_event_json(&b, e);
+    put_event(&b, e);
     buf_puts(&b, "\n\n");
     if (!b.overflow) {
         http_respond_write(s->x, buf_data(&b), b.len);
@@ -80,6 +73,17 @@ static void send_gap(struct subscriber *s, int64_t from, int64_t to)
                            (long long)from, (long long)to);
 
     http_respond_write(s->x, text, (size_t)n);
+}
+
+/* So many changes of tasks were lost. */
+static void send_task_gap(struct subscriber *s)
+{
+    char text[64];
+    const int n = snprintf(text, sizeof(text), "event: gap\ndata: {\"tasks\":%llu}\n\n",
+                           (unsigned long long)s->lost_tasks);
+
+    http_respond_write(s->x, text, (size_t)n);
+    s->lost_tasks = 0;
 }
 
 /* ---- life ---- */
@@ -266,10 +270,83 @@ void api_on_event(void *owner, const void *event)
     }
 }
 
+/* ---- changes of tasks ---- */
+
+/* A change as both kinds of readers get it: the JSON stands inside the event. */
+struct telling {
+    struct buf event; /* "event: task" and all; empty until somebody listens */
+    struct span json;
+};
+
+static void put_task_change(struct buf *b, const struct task_change *change)
+{
+    buf_puts(b, "{\"type\":\"task\",\"from\":");
+    if (change->from < 0) {
+        buf_puts(b, "null");
+    } else {
+        buf_printf(b, "\"%s\"", task_state_name((enum task_state)change->from));
+    }
+    buf_printf(b, ",\"removed\":%s,\"task\":", change->removed ? "true" : "false");
+    task_put_open(b, change->task, TASK_NO_BODIES, (struct span){ 0 });
+    buf_puts(b, "}}");
+}
+
+static void prepare(struct telling *t, const struct task_change *change)
+{
+    static const char head[] = "event: task\ndata: ";
+    struct buf *b = &t->event;
+
+    if (b->len == 0) {
+        buf_puts(b, head);
+        put_task_change(b, change);
+        buf_puts(b, "\n\n");
+        t->json = (struct span){ buf_data(b) + sizeof(head) - 1, b->len - (sizeof(head) - 1) - 2 };
+    }
+}
+
+static bool wants_task(const struct subscriber *s, const struct task *task)
+{
+    return s->x && (s->kind < 0 || s->kind == KIND_TASK) &&
+           (!s->subject || (task->model && str_eq(s->subject, task->model)));
+}
+
+static void deliver_task(struct subscriber *s, const struct telling *t)
+{
+    if (s->lost_tasks > 0 || http_exchange_queued(s->x) > QUEUE_MAX_BYTES) {
+        s->lost_tasks++;
+        timer_start(&s->recheck, RECHECK_MS);
+        return;
+    }
+    http_respond_write(s->x, buf_data(&t->event), t->event.len);
+}
+
+void api_on_task(void *owner, const void *what)
+{
+    const struct task_change *change = what;
+    struct telling telling = { .event = BUF_INIT(EVENT_MAX_BYTES) };
+    struct api *api = owner;
+    struct subscriber *s;
+
+    list_for_each (s, &api->subscribers, node) {
+        if (wants_task(s, change->task)) {
+            prepare(&telling, change);
+            deliver_task(s, &telling);
+        }
+    }
+    if (sockets_listen(api, SOCKET_TASKS)) {
+        prepare(&telling, change);
+        sockets_send(api, SOCKET_TASKS, telling.json);
+    }
+    buf_finish(&telling.event);
+}
+
 /* The client has taken what was queued, or some of it. */
 static void go_on(struct subscriber *s)
 {
     timer_stop(&s->recheck);
+    if (s->lost_tasks > 0) {
+        send_task_gap(s);
+    }
     if (s->gap_from > 0) {
         send_gap(s, s->gap_from, s->gap_to);
         s->gap_from = s->gap_to = 0;
@@ -300,20 +377,15 @@ static const struct http_exchange_events stream_events = { .on_gone = on_gone,
 
 /* ---- the stream begins ---- */
 
-struct question {
-    int kind;      /* -1: all */
-    char *subject; /* NULL: all */
-};
-
 /* Reads ?kind= and ?subject=. False: the 400 is answered. */
-static bool read_question(struct http_exchange *x, struct question *ret)
+static bool read_question(struct http_exchange *x, struct events_question *ret)
 {
     const struct span q = http_exchange_head(x)->query;
     _cleanup_(freep) char *kind = http_query_get(q, "kind");
 
     ret->kind = -1;
     if (kind && kind[0]) {
-        ret->kind = event_kind_from_string(kind);
+        ret->kind = str_eq(kind, "task") ? (int)KIND_TASK : event_kind_from_string(kind);
         if (ret->kind < 0) {
             respond_detail(x, 400, "there is no kind of event '%.100s'", kind);
             return false;
@@ -323,22 +395,9 @@ static bool read_question(struct http_exchange *x, struct question *ret)
     return true;
 }
 
-/* Where the client wants to go on: its Last-Event-ID, or ?after=; -1 when it names neither. */
-static int64_t resume_point(struct http_exchange *x)
+static void stream(struct api *api, struct http_exchange *x, struct events_question *question)
 {
-    const struct span header = http_header_get(http_exchange_head(x), "Last-Event-ID");
-    uint64_t id;
-
-    if (header.p && span_to_u64(header, &id) == 0) {
-        return (int64_t)MIN_OF(id, (uint64_t)INT64_MAX);
-    }
-    id = query_number(x, "after", UINT64_MAX);
-    return id == UINT64_MAX ? -1 : (int64_t)MIN_OF(id, (uint64_t)INT64_MAX);
-}
-
-static void stream(struct api *api, struct http_exchange *x, struct question *question)
-{
-    const int64_t from = resume_point(x), last = events_last_id(api->in.events);
+    const int64_t from = events_resume_point(x), last = events_last_id(api->in.events);
     struct subscriber *s = xcalloc(1, sizeof(*s));
 
     s->api = api;
@@ -346,7 +405,7 @@ static void stream(struct api *api, struct http_exchange *x, struct question *qu
     s->kind = question->kind;
     s->subject = TAKE_PTR(question->subject);
     s->passed = from < 0 || from > last ? last : from;
-    s->replaying = from >= 0;
+    s->replaying = from >= 0 && s->kind != KIND_TASK;
     timer_init(&s->recheck, api->in.world, "events recheck", on_recheck, s);
     list_append(&api->subscribers, &s->node);
     api->subscriber_count++;
@@ -359,70 +418,19 @@ static void stream(struct api *api, struct http_exchange *x, struct question *qu
     }
 }
 
-/* ---- the list ---- */
-
-struct listing {
-    struct http_exchange *x; /* NULL once the client is gone */
-    struct buf out;
-    unsigned count;
-};
-
-static void on_listing_gone(void *arg)
-{
-    ((struct listing *)arg)->x = NULL;
-}
-
-static const struct http_exchange_events listing_events = { .on_gone = on_listing_gone };
-
-static void on_listed(void *arg, const struct event *e, int result)
-{
-    struct listing *l = arg;
-
-    if (e) {
-        buf_puts(&l->out, l->count++ > 0 ? "," : "");
-        put_event_json(&l->out, e);
-        return;
-    }
-    buf_puts(&l->out, "]}");
-    if (l->x && (result < 0 || l->out.overflow)) {
-        respond_detail(l->x, 500, "the events could not be read");
-    } else if (l->x) {
-        http_respond(l->x, 200, "application/json", buf_span(&l->out));
-    }
-    buf_finish(&l->out);
-    free(l);
-}
-
-static void list(struct api *api, struct http_exchange *x, const struct question *question)
-{
-    const uint64_t limit = query_number(x, "limit", LIST_DEFAULT);
-    const int64_t after = resume_point(x);
-    struct listing *l = xcalloc(1, sizeof(*l));
-    struct event_filter filter = {
-        .after_id = MAX_OF(after, 0),
-        .kind = question->kind,
-        .subject = question->subject,
-        .limit = (unsigned)MIN_OF(MAX_OF(limit, (uint64_t)1), (uint64_t)LIST_MAX),
-        .newest_first = query_flag(x, "newest"),
-    };
-
-    l->x = x;
-    buf_init(&l->out, 16 * EVENT_MAX_BYTES);
-    buf_puts(&l->out, "{\"events\":[");
-    http_exchange_set_events(x, &listing_events, l);
-    events_query(api->in.events, &filter, on_listed, l);
-}
-
 static void handle_events(void *owner, struct http_exchange *x, const struct route_params *params)
 {
     struct api *api = owner;
-    struct question question;
+    struct events_question question;
 
     if (!read_question(x, &question)) {
         return;
     }
-    if (accepts(x, "application/json") && !accepts(x, "text/event-stream")) {
-        list(api, x, &question);
+    if (question.kind == KIND_TASK && !accepts(x, "text/event-stream") &&
+        accepts(x, "application/json")) {
+        respond_detail(x, 400, "changes of tasks are told live; their list is /api/v1/tasks");
+    } else if (accepts(x, "application/json") && !accepts(x, "text/event-stream")) {
+        events_list(api, x, &question);
     } else if (api->subscriber_count >= SUBSCRIBERS_MAX) {
         respond_detail(x, 503, "%d readers listen to events already", SUBSCRIBERS_MAX);
     } else if (api->phase == API_DRAINING) {

@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 
-enum { FRONT_TABLES_MAX = 16 };
+enum { FRONT_TABLES_MAX = 24 };
 
 // clang-format off
 static const struct metric requests_metric = {

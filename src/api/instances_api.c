@@ -8,7 +8,7 @@
 #include "api/api_int.h"
 #include "base/mem.h"
 
-enum { PROBE_BODY_MAX = 500 };
+enum { PROBE_BODY_MAX = 500, PREDICTED_PROMPT_TOKENS = 1000 };
 
 /* ---- the contract's words ---- */
 
@@ -117,6 +117,22 @@ static json_t *number_or_null(json_int_t n)
     return n ? json_integer(n) : json_null();
 }
 
+/* What is predicted of a request of so many prompt tokens that came now. */
+static json_t *prediction_json(struct api *api, const struct instance *inst)
+{
+    struct prediction p;
+
+    if (!dispatch_predict(api->in.dispatch, inst->uuid, PREDICTED_PROMPT_TOKENS, 0, &p)) {
+        return json_null();
+    }
+    return json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "prompt_tokens",
+                     PREDICTED_PROMPT_TOKENS, "wait_ms", p.wait_ms, "wait_error_ms",
+                     p.wait_error_ms, "prefill_ms", p.prefill_ms, "decode_ms", p.decode_ms,
+                     "low_ms", p.low_ms, "high_ms", p.high_ms, "output_tokens", p.output_tokens,
+                     "ms_per_output_token", p.ms_per_output_token, "learnt_from",
+                     (json_int_t)p.learnt_from);
+}
+
 /* What dispatch knows of an instance: nulls while it takes no requests. */
 static void add_figures(struct api *api, const struct instance *inst, json_t *json)
 {
@@ -132,6 +148,7 @@ static void add_figures(struct api *api, const struct instance *inst, json_t *js
                         known ? json_integer(t.consecutive_failures) : json_null());
     json_object_set_new(json, "response_ms",
                         known ? number_or_null((json_int_t)t.response_ms) : json_null());
+    json_object_set_new(json, "predicted", prediction_json(api, inst));
 }
 
 /* When it is unloaded if nobody asks for its model any more. */

@@ -70,14 +70,15 @@ json_t *model_info(struct api *api, struct http_exchange *x, const struct model 
     const struct instance *inst = engines_of_model(api->in.engines, model->id);
     const struct model_config *c = model->config;
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "id",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:s}", "id",
                      c->id, "name", c->name, "framework", c->framework, "model_path", c->model_path,
                      "status", status_words(model->wanted, inst)->status, "priority", c->priority,
                      "gpu_devices", devices_json(c, inst), "memory_usage", memory_json(api, model),
                      "api_endpoint", own_endpoint_json(x, inst && inst->state == INSTANCE_READY),
                      "uptime", uptime_json(api, inst), "last_health_check",
                      json_time(inst ? inst->last_probe_wall_ms : 0), "replicas", c->replicas,
-                     "aliases", aliases_json(c));
+                     "aliases", aliases_json(c), "task_status",
+                     model_status_name(model->task_status));
 }
 
 /* ---- the model of a path ---- */
@@ -141,12 +142,21 @@ static void handle_get(void *owner, struct http_exchange *x, const struct route_
     }
 }
 
+/* With its status as it is now, so that what is read can be given back. */
+static json_t *definition_json(const struct model *model)
+{
+    json_t *json = model_config_to_json(model->config);
+
+    json_object_set_new(json, "task_status", json_string(model_status_name(model->task_status)));
+    return json;
+}
+
 static void handle_config(void *owner, struct http_exchange *x, const struct route_params *params)
 {
     const struct model *model = model_of_path(owner, x, params);
 
     if (model) {
-        http_respond_json(x, 200, model_config_to_json(model->config));
+        http_respond_json(x, 200, definition_json(model));
     }
 }
 
@@ -169,9 +179,9 @@ static void handle_status(void *owner, struct http_exchange *x, const struct rou
 /* ---- defining ---- */
 
 /* The definition in the body; NULL: 422 or 400 is answered and x is void. public_id: taken from the
- * path, or NULL. */
+ * path, or NULL. *ret_says_status: it says itself whether tasks run (may be NULL). */
 static struct model_config *read_config(struct api *api, struct http_exchange *x,
-                                        const char *public_id)
+                                        const char *public_id, bool *ret_says_status)
 {
     json_t *json = read_body(x);
     struct validation v;
@@ -183,11 +193,15 @@ static struct model_config *read_config(struct api *api, struct http_exchange *x
     if (public_id && json_is_object(json)) {
         json_object_set_new(json, "id", json_string(public_id));
     }
+    if (ret_says_status) {
+        *ret_says_status = json_is_string(json_object_get(json, "task_status"));
+    }
     v = validation_init();
     config = model_config_parse(json, &v);
     json_decref(json);
     if (config) {
         engines_check(api->in.config, config, &v);
+        dispatch_check(config, &v);
     }
     if (!config || !validation_ok(&v)) {
         _cleanup_(freep) char *text = join_strings(v.errors);
@@ -220,7 +234,7 @@ static void on_created(void *arg, int result, int64_t id, const struct error *e)
 static void handle_create(void *owner, struct http_exchange *x, const struct route_params *params)
 {
     struct api *api = owner;
-    struct model_config *config = read_config(api, x, NULL);
+    struct model_config *config = read_config(api, x, NULL, NULL);
 
     if (config) {
         models_add(api->in.models, config, MODEL_FROM_API, on_created,
@@ -240,10 +254,23 @@ static void on_updated(void *arg, int result, int64_t id, const struct error *e)
         } else if (!model) {
             respond_detail(w->x, 404, "model '%s' was deleted meanwhile", w->public_id);
         } else {
-            http_respond_json(w->x, 200, model_config_to_json(model->config));
+            http_respond_json(w->x, 200, definition_json(model));
         }
     }
     wait_free(w);
+}
+
+/* What it says of its tasks is meant, even if an earlier definition said the same. */
+static void on_updated_with_status(void *arg, int result, int64_t id, const struct error *e)
+{
+    struct wait *w = arg;
+    const struct model *model = w->api && result >= 0 ? models_get(w->api->in.models, id) : NULL;
+
+    if (model) {
+        models_set_task_status(w->api->in.models, id, model->config->task_status, on_updated, w);
+    } else {
+        on_updated(w, result, id, e);
+    }
 }
 
 static void handle_update(void *owner, struct http_exchange *x, const struct route_params *params)
@@ -251,15 +278,55 @@ static void handle_update(void *owner, struct http_exchange *x, const struct rou
     struct api *api = owner;
     const struct model *model = model_of_path(api, x, params);
     struct model_config *config;
+    bool says_status;
 
     if (!model || refuse_config_model(x, model)) {
         return;
     }
-    config = read_config(api, x, model->config->id);
+    config = read_config(api, x, model->config->id, &says_status);
     if (config) {
-        models_update(api->in.models, model->id, config, on_updated,
+        models_update(api->in.models, model->id, config,
+                      says_status ? on_updated_with_status : on_updated,
                       wait_create(api, x, model->config->id, model->id));
     }
+}
+
+static void on_status_set(void *arg, int result, int64_t id, const struct error *e)
+{
+    struct wait *w = arg;
+
+    if (w->x && w->api && result < 0) {
+        respond_failure(w, result, e);
+    } else if (w->x && w->api) {
+        respond_done(w->x, 200, w->message, w->public_id);
+    }
+    wait_free(w);
+}
+
+/* Also of models of the config file. */
+static void handle_task_status(void *owner, struct http_exchange *x,
+                               const struct route_params *params)
+{
+    struct api *api = owner;
+    const struct model *model = model_of_path(api, x, params);
+    struct body body;
+    struct wait *w;
+    int status;
+
+    if (!model || !body_read(x, &body)) {
+        return;
+    }
+    status = model_status_from_string(body_text(&body, "status", NULL));
+    if (status < 0) {
+        body_complain(&body, "status", "must be online, offline or maintenance", "value_error");
+    }
+    if (body_is_good(&body, x)) {
+        w = wait_create(api, x, model->config->id, model->id);
+        w->message = model_status_name((enum model_status)status);
+        models_set_task_status(api->in.models, model->id, (enum model_status)status, on_status_set,
+                               w);
+    }
+    body_finish(&body);
 }
 
 /* ["body", "health_check", "interval"] as "health_check.interval"; owned by the caller. */
@@ -298,6 +365,7 @@ static void handle_validate(void *owner, struct http_exchange *x, const struct r
     json_decref(json);
     if (config) {
         engines_validate(api->in.engines, config, &v);
+        dispatch_check(config, &v);
     }
     errors = json_deep_copy(v.errors);
     json_array_foreach(v.schema_errors, i, item)
@@ -539,6 +607,8 @@ const struct route models_routes[] = {
       { NULL, "Done", "200 404 500 503", "wait:boolean" } },
     { "GET",    "/api/models/{id}/status",      SCOPE_ADMIN, handle_status,       "Tells the model's status and health.",
       { NULL, "ModelStatus", "200 404", NULL } },
+    { "PUT",    "/api/models/{id}/task-status", SCOPE_ADMIN, handle_task_status,  "Says whether tasks of the model run (online) or wait (offline, maintenance), also of one that the config file defines. Requests are not concerned.",
+      { "TaskModelStatus", "Done", "200 404 422 503", NULL } },
     { "GET",    "/api/models/{id}/health",      SCOPE_ADMIN, handle_model_health,       "Tells what the last health probe found.",
       { NULL, "ModelHealth", "200 404", NULL } },
     { "POST",   "/api/models/{id}/health-check", SCOPE_ADMIN, handle_health_check, "Probes the engine now.",

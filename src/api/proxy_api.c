@@ -270,22 +270,65 @@ static void handle_history(void *owner, struct http_exchange *x, const struct ro
 
 /* ---- strategy ---- */
 
+/* How instances of a model are chosen; of those that have no strategy of their own, when it is
+ * NULL.
+ */
 static void handle_load_balance(void *owner, struct http_exchange *x,
                                 const struct route_params *params)
 {
     struct api *api = owner;
     _cleanup_(freep) char *name = http_query_get(http_exchange_head(x)->query, "strategy");
+    const struct model *model;
+    const char *used;
     struct error e = { 0 };
 
-    if (dispatch_set_strategy(api->in.dispatch, name ? name : "", &e) < 0) {
+    if (!model_of_query(api, x, &model)) {
+        return;
+    }
+    if (dispatch_set_strategy(api->in.dispatch, model ? model->id : 0,
+                              !name                     ? ""
+                              : str_eq(name, "default") ? NULL
+                                                        : name,
+                              &e) < 0) {
         respond_detail(x, 400, "%s", e.text);
         return;
     }
+    used = dispatch_strategy(api->in.dispatch, model ? model->id : 0)->name;
     http_respond_json(x, 200,
                       json_pack("{s:b, s:o, s:s, s:o}", "success", 1, "message",
-                                json_sprintf("instances are chosen by %s from now on",
-                                             dispatch_strategy(api->in.dispatch)->name),
-                                "strategy", dispatch_strategy(api->in.dispatch)->name, "updated_at",
+                                json_sprintf("instances are chosen by %s from now on", used),
+                                "strategy", used, "updated_at", json_now(api)));
+}
+
+static json_t *strategies_of_models(const struct api *api)
+{
+    json_t *list = json_object();
+    const struct model *model;
+    size_t cursor = 0;
+
+    while ((model = models_next(api->in.models, &cursor))) {
+        json_object_set_new(list, model->config->id,
+                            json_string(dispatch_strategy(api->in.dispatch, model->id)->name));
+    }
+    return list;
+}
+
+static void handle_strategies(void *owner, struct http_exchange *x,
+                              const struct route_params *params)
+{
+    struct api *api = owner;
+    json_t *list = json_array();
+    const struct strategy *s;
+    size_t cursor = 0;
+
+    while ((s = strategy_next(&cursor))) {
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s}", "name", s->name, "description", s->help));
+    }
+    http_respond_json(x, 200,
+                      json_pack("{s:s, s:o, s:o, s:o}", "strategy",
+                                dispatch_strategy(api->in.dispatch, 0)->name, "models",
+                                strategies_of_models(api), "strategies", list, "timestamp",
                                 json_now(api)));
 }
 
@@ -377,8 +420,10 @@ const struct route proxy_routes[] = {
       { NULL, "ProxyModelStats", "200 404 422", "hours:integer" } },
     { "GET", "/api/proxy/requests/history", SCOPE_ADMIN, handle_history, "Lists the latest requests, newest first.",
       { NULL, "ProxyHistory", "200 422", "model_id:string limit:integer" } },
-    { "PUT", "/api/proxy/load-balance", SCOPE_ADMIN, handle_load_balance, "Sets by which strategy instances are chosen, until the next start.",
-      { NULL, "ProxyStrategy", "200 400", "strategy:string" } },
+    { "GET", "/api/proxy/load-balance", SCOPE_ADMIN, handle_strategies, "Lists the strategies by which instances can be chosen, and those in use.",
+      { NULL, "ProxyStrategies", "200", NULL } },
+    { "PUT", "/api/proxy/load-balance", SCOPE_ADMIN, handle_load_balance, "Sets by which strategy instances are chosen, of one model or of all without one of their own, until the next start; `default` as before.",
+      { NULL, "ProxyStrategy", "200 400 404", "strategy:string model_id:string" } },
     { "GET", "/api/proxy/health", SCOPE_ADMIN, handle_proxy_health, "Tells whether instances take requests.",
       { NULL, "ProxyHealth", "200", NULL } },
     { "*", "/api/proxy/models/{id}/{path*}", SCOPE_ADMIN, handle_pass, "Hands any request on to an instance of the model, and its answer back.",

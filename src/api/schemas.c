@@ -21,6 +21,45 @@
     "{'type':['object','null'],'properties':{'devices':{'type':'array','items':{'type':'object',"  \
     "'properties':{'device':" INT ",'memory':" INT "}}},'host_memory':" INT "}}"
 
+#define TASK_FIELDS                                                                                \
+    "'id':" INT ",'model_id':" INT ",'model_name':" STR_NULL ",'type':" STR                        \
+    ",'status':{'type':'string','enum':['pending','running','completed','failed','cancelled']},"   \
+    "'priority':" INT ",'retry_count':" INT ",'max_retries':" INT ",'error_message':" STR_NULL     \
+    ",'dead_letter':" BOOL ",'instance':" STR_NULL ",'started_at':" TIME_NULL                      \
+    ",'completed_at':" TIME_NULL ",'created_at':" TIME ",'updated_at':" TIME                       \
+    ",'run_at':" TIME_NULL
+/* Of a task with its bodies; an input that was an object is its text. */
+#define TASK_BODIES ",'input':" STR ",'output':" STR_NULL
+#define TASK_REQUIRED                                                                              \
+    "'required':['id','model_id','type','input','output','status','priority','retry_count',"       \
+    "'max_retries','error_message','started_at','completed_at','created_at','updated_at']"
+#define ANSWER(data)                                                                               \
+    "{'type':'object','required':['code','message','data'],'properties':{'code':{'const':0},"      \
+    "'message':" STR ",'data':" data "}}"
+#define A(name)       "{'$ref':'#/components/schemas/" name "'}"
+#define LIST_OF(name) "{'type':'array','items':" A(name) "}"
+#define TASK_COUNTERS                                                                              \
+    "'total_tasks':" INT ",'pending_tasks':" INT ",'running_tasks':" INT ",'completed_tasks':" INT \
+    ",'failed_tasks':" INT ",'cancelled_tasks':" INT ",'success_rate':" NUM                        \
+    ",'avg_processing_ms':" NUM
+#define TASK_COUNTERS_REQUIRED                                                                     \
+    "'total_tasks','pending_tasks','running_tasks','completed_tasks','failed_tasks',"              \
+    "'success_rate','avg_processing_ms'"
+#define TASK_MODEL_FIELDS                                                                          \
+    "'id':" INT ",'name':" STR ",'type':{'type':'string','enum':['openai','local','custom']},"     \
+    "'config':" OBJECT ",'status':{'type':'string','enum':['online','offline','maintenance']},"    \
+    "'max_workers':" INT ",'current_workers':" INT ",'total_requests':" INT                        \
+    ",'success_requests':" INT ",'created_at':" TIME_NULL ",'updated_at':" TIME_NULL
+#define TASK_MODEL_REQUIRED                                                                        \
+    "'id','name','type','config','status','max_workers','current_workers','total_requests',"       \
+    "'success_requests','created_at','updated_at'"
+#define TASK_MODEL_WORDS                                                                           \
+    "'name':" STR ",'type':{'type':'string','enum':['openai','local','custom']},'config':" OBJECT  \
+    ",'status':{'type':'string','enum':['online','offline','maintenance']},"                       \
+    "'max_workers':{'type':'integer','minimum':1,'maximum':1000}"
+#define DURATION                                                                                   \
+    "{'type':['number','string','null'],'description':'Seconds, or a duration such as 5m.'}"
+
 // clang-format off
 const struct schema api_schemas[] = {
     { "Any", OBJECT },
@@ -39,6 +78,27 @@ const struct schema api_schemas[] = {
       "'timestamp':" TIME "}}" },
     { "ErrorEnvelope",
       "{'type':'object','required':['code','message'],'properties':{'code':" INT ",'message':" STR "}}" },
+    { "TaskInstanceRegister",
+      "{'type':'object','required':['host','port'],'properties':{'host':" STR ",'port':{'type':'integer','minimum':1,'maximum':65535},'model_name':" STR "}}" },
+    { "TaskInstanceRemove",
+      "{'type':'object','properties':{'ti_uuid':" STR ",'host':" STR ",'port':" INT ",'drain':{'type':'boolean','description':'It gets no new tasks, and goes when it has ended what it has.'}}}" },
+    { "TaskInstanceAnswer",
+      "{'type':'object','required':['status','message','ti_uuid'],'properties':{'status':{'type':'string','enum':['success','error']},'message':" STR ",'ti_uuid':" STR "}}" },
+    { "TaskInstanceSubmit",
+      "{'type':'object','required':['model_name','task_input'],'properties':{'model_name':" STR ",'task_input':" OBJECT ",'metadata':" OBJECT ","
+      "'task_id':{'type':'string','minLength':1,'maxLength':36}}}" },
+    { "TaskInstanceSubmitted",
+      "{'type':'object','required':['status','task_id','scheduled_ti'],'properties':{'status':" STR ",'task_id':" STR ",'scheduled_ti':" STR "}}" },
+    { "TaskInstanceBatch",
+      "{'type':'object','required':['model_name','tasks'],'properties':{'model_name':" STR ",'tasks':{'type':'array','maxItems':1000,'items':" OBJECT "}}}" },
+    { "TaskInstanceStrategy", "{'type':'object','required':['name'],'properties':{'name':" STR "}}" },
+    { "TaskInstanceTaskId", "{'type':'object','required':['task_id'],'properties':{'task_id':" STR "}}" },
+    { "TaskInstanceTask",
+      "{'type':'object','required':['task_id','task_status','scheduled_ti','submit_time','result'],'properties':{'task_id':" STR ","
+      "'task_status':{'type':'string','enum':['queued','scheduled','completed','failed','cancelled']},'scheduled_ti':" STR ",'submit_time':" NUM ",'result':{},'error':" STR "}}" },
+    { "TaskInstanceResult",
+      "{'type':'object','required':['task_id','instance_id','execution_time'],'properties':{'task_id':" STR ",'instance_id':" STR ",'execution_time':{'type':'number','minimum':0,'description':'ms'},"
+      "'result':{},'status':" STR ",'error':" STR_NULL "}}" },
     { "Done",
       "{'type':'object','required':['success','message','model_id'],"
       "'properties':{'success':" BOOL ",'message':" STR ",'model_id':" STR "}}" },
@@ -56,13 +116,14 @@ const struct schema api_schemas[] = {
       "'health_check':{'type':'object','properties':{'enabled':" BOOL ",'interval':" INT ",'timeout':" INT ",'max_failures':" INT ","
       "'endpoint':" STR_NULL "}},"
       "'retry_policy':{'type':'object','properties':{'enabled':" BOOL ",'max_attempts':" INT ",'initial_delay':" NUM ","
-      "'max_delay':" NUM ",'backoff_factor':" NUM "}},'created_at':" TIME_NULL ",'updated_at':" TIME_NULL "}}" },
+      "'max_delay':" NUM ",'backoff_factor':" NUM "}},'task_status':{'type':['string','null'],'enum':['online','offline','maintenance',null]},'max_workers':{'type':['integer','null'],'minimum':0,'maximum':1000},'strategy':" STR_NULL ",'type':{'type':['string','null'],'enum':['openai','local','custom',null]},"
+      "'created_at':" TIME_NULL ",'updated_at':" TIME_NULL "}}" },
     { "ModelInfo",
       "{'type':'object','required':['id','name','framework','model_path','status','priority','gpu_devices'],'properties':{"
       "'id':" STR ",'name':" STR ",'framework':" STR ",'model_path':" STR ","
       "'status':{'type':'string','enum':['stopped','queued','starting','running','error','stopping','preempted']},"
       "'priority':" INT ",'gpu_devices':" INTS ",'memory_usage':" INT_NULL ",'api_endpoint':" STR_NULL ",'uptime':" NUM_NULL ","
-      "'last_health_check':" TIME_NULL ",'replicas':" INT ",'aliases':" STRS "}}" },
+      "'last_health_check':" TIME_NULL ",'replicas':" INT ",'aliases':" STRS ",'task_status':{'type':'string','enum':['online','offline','maintenance']}}}" },
     { "ModelInfoList", "{'type':'array','items':{'$ref':'#/components/schemas/ModelInfo'}}" },
     { "ModelStatus",
       "{'type':'object','required':['model_id','status','health'],'properties':{'model_id':" STR ","
@@ -85,7 +146,11 @@ const struct schema api_schemas[] = {
       "'last_error':" STR_NULL ",'ready_in_ms':" INT ",'uptime':" NUM_NULL ",'in_flight':" INT ",'waiting':" INT ","
       "'breaker':{'enum':['closed','open','half_open',null]},'requests':" INT_NULL ",'errors':" INT_NULL ","
       "'consecutive_failures':" INT_NULL ",'response_ms':" INT_NULL ",'expires_at':" TIME_NULL ",'place':" PLACE ",'memory_taken':" PLACE ","
-      "'displaced':{'type':'boolean','description':'It was, or is being, moved aside for another one.'}}}" },
+      "'displaced':{'type':'boolean','description':'It was, or is being, moved aside for another one.'},"
+      "'predicted':{'type':['object','null'],'description':'Of a request with so many prompt tokens that came now: how long until it begins, and "
+      "how long it then takes; nine of ten take between low_ms and high_ms. learnt_from: requests of this instance; 0: by those of others.',"
+      "'properties':{'prompt_tokens':" INT ",'wait_ms':" NUM ",'wait_error_ms':" NUM ",'prefill_ms':" NUM ",'decode_ms':" NUM ","
+      "'low_ms':" NUM ",'high_ms':" NUM ",'output_tokens':" NUM ",'ms_per_output_token':" NUM ",'learnt_from':" INT "}}}}" },
     { "InstanceList",
       "{'type':'object','required':['instances'],'properties':{'instances':{'type':'array','items':{'$ref':'#/components/schemas/Instance'}}}}" },
     { "ProxyTarget",
@@ -120,6 +185,10 @@ const struct schema api_schemas[] = {
     { "ProxyStrategy",
       "{'type':'object','required':['success','message','strategy','updated_at'],'properties':{'success':" BOOL ",'message':" STR ","
       "'strategy':" STR ",'updated_at':" TIME "}}" },
+    { "ProxyStrategies",
+      "{'type':'object','required':['strategy','models','strategies','timestamp'],'properties':{'strategy':" STR ",'models':{'type':'object',"
+      "'additionalProperties':" STR "},'strategies':{'type':'array','items':{'type':'object','required':['name','description'],"
+      "'properties':{'name':" STR ",'description':" STR "}}},'timestamp':" TIME "}}" },
     { "ProxyHealth",
       "{'type':'object','required':['status','total_models','total_targets','active_targets','inactive_targets','timestamp','message'],"
       "'properties':{'status':{'type':'string','enum':['healthy','degraded','unhealthy']},'total_models':" INT ",'total_targets':" INT ","
@@ -329,6 +398,98 @@ const struct schema api_schemas[] = {
     { "EmbeddingList",
       "{'type':'object','properties':{'object':" STR ",'model':" STR ",'data':{'type':'array','items':" OBJECT "},"
       "'usage':{'$ref':'#/components/schemas/Usage'}}}" },
+    { "EmptyAnswer", "{'type':'object','required':['code','message'],'properties':{'code':{'const':0},'message':" STR "}}" },
+    { "Task", "{'type':'object'," TASK_REQUIRED ",'properties':{" TASK_FIELDS TASK_BODIES ",'model':{'anyOf':[" A("TaskModel") ",{'type':'null'}]}}}" },
+    { "TaskAnswer", ANSWER(A("Task")) },
+    { "TaskPage",
+      "{'type':'object','required':['code','message','data','total','page','size'],'properties':{'code':{'const':0},'message':" STR ","
+      "'data':" LIST_OF("Task") ",'total':" INT ",'page':" INT ",'size':" INT "}}" },
+    { "TaskDetails",
+      "{'type':'object'," TASK_REQUIRED ",'properties':{" TASK_FIELDS TASK_BODIES ",'options':{'type':['object','null']},"
+      "'model':{'anyOf':[" A("TaskModel") ",{'type':'null'}]},'logs':{'type':'array','items':{'type':'object',"
+      "'required':['id','task_id','level','message','data','created_at'],'properties':{'id':" INT ",'task_id':" INT ","
+      "'level':{'type':'string','enum':['debug','info','warn','error']},'message':" STR ",'data':{'type':['object','null']},'created_at':" TIME "}}},"
+      "'waiting':{'type':['object','null'],'required':['reason','place','estimated_start'],"
+      "'properties':{'reason':" STR ",'place':" INT_NULL ",'estimated_start':" TIME_NULL "}}}}" },
+    { "TaskDetailsAnswer", ANSWER(A("TaskDetails")) },
+    { "TaskCreate",
+      "{'type':'object','required':['model_id','type','input'],'properties':{'model_id':{'type':['integer','string'],'description':'Its number, or its name.'},"
+      "'type':{'type':'string','description':'One of /api/v1/task-types.'},'input':{'description':'A text; or an object or list, which is taken as it is written.'},"
+      "'priority':{'type':'integer','minimum':1,'maximum':3,'description':'1 low, 2 medium, 3 high.'},'delay':" DURATION ",'run_at':" TIME_NULL ","
+      "'max_retries':{'type':['integer','null'],'minimum':0},'timeout':" DURATION ",'webhook':" STR_NULL ",'options':{'type':['object','null']}}}" },
+    { "TaskUpdate",
+      "{'type':'object','properties':{'priority':{'type':'integer','minimum':1,'maximum':3},'status':{'type':'string','enum':['cancelled','pending']}}}" },
+    { "TaskPriority", "{'type':'object','required':['priority'],'properties':{'priority':{'type':'integer','minimum':1,'maximum':3}}}" },
+    { "TaskTypesAnswer",
+      ANSWER("{'type':'array','items':{'type':'object','required':['name','endpoint','help','output','built_in'],'properties':{'name':" STR ","
+             "'endpoint':" STR_NULL ",'help':" STR_NULL ",'output':{'type':'string','enum':['text','embedding','body']},'built_in':" BOOL ","
+             "'template':{},'defaults':" OBJECT "}}}") },
+    { "TaskStats", "{'type':'object','required':[" TASK_COUNTERS_REQUIRED "],'properties':{" TASK_COUNTERS "}}" },
+    { "TaskStatsAnswer", ANSWER(A("TaskStats")) },
+    { "TaskDaysAnswer",
+      ANSWER("{'type':'array','items':{'type':'object','required':['date','total','completed','failed','avg_processing_ms'],"
+             "'properties':{'date':{'type':'string','format':'date'},'total':" INT ",'completed':" INT ",'failed':" INT ",'cancelled':" INT ",'avg_processing_ms':" NUM "}}}") },
+    { "TaskModelsAnswer",
+      ANSWER("{'type':'array','items':{'type':'object','required':['model_name','model_type'," TASK_COUNTERS_REQUIRED "],"
+             "'properties':{'model_id':" INT ",'model_name':" STR_NULL ",'model_type':" STR_NULL "," TASK_COUNTERS "}}}") },
+    { "TaskKindsAnswer",
+      ANSWER("{'type':'array','items':{'type':'object','required':['type'," TASK_COUNTERS_REQUIRED "],'properties':{'type':" STR "," TASK_COUNTERS "}}}") },
+    { "QueueStatus",
+      "{'type':'object','required':['high_priority_count','medium_priority_count','low_priority_count','processing_count','delayed_count','total_count'],"
+      "'properties':{'high_priority_count':" INT ",'medium_priority_count':" INT ",'low_priority_count':" INT ",'processing_count':" INT ","
+      "'delayed_count':" INT ",'total_count':" INT "}}" },
+    { "TaskModel", "{'type':'object','required':[" TASK_MODEL_REQUIRED "],'properties':{" TASK_MODEL_FIELDS "}}" },
+    { "TaskModelAnswer", ANSWER(A("TaskModel")) },
+    { "TaskModelsList", ANSWER(LIST_OF("TaskModel")) },
+    { "TaskModelStats",
+      "{'type':'object','required':[" TASK_MODEL_REQUIRED ",'pending_tasks','running_tasks','success_rate','avg_response_ms'],'properties':{" TASK_MODEL_FIELDS ","
+      "'pending_tasks':" INT ",'running_tasks':" INT ",'success_rate':" NUM ",'avg_response_ms':" NUM "}}" },
+    { "TaskModelStatsList", ANSWER(LIST_OF("TaskModelStats")) },
+    { "TaskModelCreate", "{'type':'object','required':['name','type','config'],'properties':{" TASK_MODEL_WORDS "}}" },
+    { "TaskModelUpdate", "{'type':'object','properties':{" TASK_MODEL_WORDS "}}" },
+    { "TaskModelStatus",
+      "{'type':'object','required':['status'],'properties':{'status':{'type':'string','enum':['online','offline','maintenance']}}}" },
+    { "DashboardAnswer",
+      ANSWER("{'type':'object','required':['task_stats','model_stats','queue_status','worker_status','system_stats','recent_tasks'],'properties':{"
+             "'task_stats':" A("TaskStats") ",'model_stats':" LIST_OF("TaskModelStats") ",'queue_status':" A("QueueStatus") ","
+             "'worker_status':{'type':'array','items':{'type':'object','required':['worker_id','model_id','model_name','status','current_task_id','start_time','last_heartbeat'],"
+             "'properties':{'worker_id':" STR ",'model_id':" INT ",'model_name':" STR ",'status':{'type':'string','enum':['idle','busy']},"
+             "'current_task_id':" INT_NULL ",'start_time':" TIME_NULL ",'last_heartbeat':" TIME "}}},"
+             "'system_stats':{'type':'object','required':['id','stat_date','total_tasks','completed_tasks','failed_tasks','avg_processing_time_ms','queue_length','active_models','created_at'],"
+             "'properties':{'id':" INT ",'stat_date':{'type':'string','format':'date'},'total_tasks':" INT ",'completed_tasks':" INT ",'failed_tasks':" INT ","
+             "'avg_processing_time_ms':" NUM ",'queue_length':" INT ",'active_models':" INT ",'created_at':" TIME "}},"
+             "'recent_tasks':" LIST_OF("Task") "}}") },
+    { "OpenAIFile",
+      "{'type':'object','required':['id','object','bytes','created_at','filename','purpose','status'],'properties':{'id':" STR ","
+      "'object':{'const':'file'},'bytes':" INT ",'created_at':" INT ",'expires_at':" INT ",'filename':" STR ","
+      "'purpose':{'type':'string','enum':['batch','batch_output']},'status':{'const':'processed'}}}" },
+    { "OpenAIFileList",
+      "{'type':'object','required':['object','data','has_more'],'properties':{'object':{'const':'list'},"
+      "'data':{'type':'array','items':{'$ref':'#/components/schemas/OpenAIFile'}},'first_id':" STR_NULL ",'last_id':" STR_NULL ","
+      "'has_more':" BOOL "}}" },
+    { "OpenAIFileDeleted",
+      "{'type':'object','required':['id','object','deleted'],'properties':{'id':" STR ",'object':{'const':'file'},'deleted':" BOOL "}}" },
+    { "OpenAIBatchRequest",
+      "{'type':'object','required':['input_file_id','endpoint','completion_window'],'properties':{'input_file_id':" STR ","
+      "'endpoint':{'type':'string','enum':['/v1/chat/completions','/v1/completions','/v1/embeddings','/v1/responses']},"
+      "'completion_window':{'type':'string','examples':['24h'],'description':'A duration of at least 1m.'},"
+      "'metadata':{'type':['object','null'],'maxProperties':16,'additionalProperties':{'type':'string','maxLength':512}},"
+      "'output_expires_after':{'type':['object','null'],'properties':{'anchor':{'const':'created_at'},'seconds':" INT "}},"
+      "'webhook':{'type':['string','null'],'description':'URL that is told when the batch has ended; see webhooks.allow.'}}}" },
+    { "OpenAIBatch",
+      "{'type':'object','required':['id','object','endpoint','input_file_id','completion_window','status','created_at','request_counts'],"
+      "'properties':{'id':" STR ",'object':{'const':'batch'},'endpoint':" STR ",'errors':{'type':['object','null'],'properties':{"
+      "'object':{'const':'list'},'data':{'type':'array','items':{'type':'object','properties':{'code':" STR ",'line':" INT_NULL ","
+      "'message':" STR ",'param':" STR_NULL "}}}}},'input_file_id':" STR ",'completion_window':" STR ","
+      "'status':{'type':'string','enum':['validating','failed','in_progress','finalizing','completed','expired','cancelling','cancelled']},"
+      "'output_file_id':" STR_NULL ",'error_file_id':" STR_NULL ",'created_at':" INT ",'in_progress_at':" INT_NULL ",'expires_at':" INT_NULL ","
+      "'finalizing_at':" INT_NULL ",'completed_at':" INT_NULL ",'failed_at':" INT_NULL ",'expired_at':" INT_NULL ",'cancelling_at':" INT_NULL ","
+      "'cancelled_at':" INT_NULL ",'request_counts':{'type':'object','properties':{'total':" INT ",'completed':" INT ",'failed':" INT "}},"
+      "'metadata':{'type':['object','null']}}}" },
+    { "OpenAIBatchList",
+      "{'type':'object','required':['object','data','has_more'],'properties':{'object':{'const':'list'},"
+      "'data':{'type':'array','items':{'$ref':'#/components/schemas/OpenAIBatch'}},'first_id':" STR_NULL ",'last_id':" STR_NULL ","
+      "'has_more':" BOOL "}}" },
 };
 // clang-format on
 const size_t api_schema_count = ARRAY_SIZE(api_schemas);

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "api/api_int.h"
+#include "api/task_doors_int.h"
 #include "base/mem.h"
 
 enum {
@@ -144,13 +144,14 @@ static json_t *disk_json(const struct gpu_host *h)
                      "percent", percent(h->disk_used_bytes, h->disk_total_bytes));
 }
 
-/* How many requests wait, and how many models. */
+/* The queue of tasks; and how many requests and models wait. */
 static json_t *queue_json(struct api *api)
 {
     const struct model *model;
     struct placement_waiting w;
     size_t cursor = 0;
     int requests = 0, models = 0;
+    json_t *json = queue_status_json(api);
 
     while ((model = models_next(api->in.models, &cursor))) {
         requests += (int)dispatch_model_load(api->in.dispatch, model->id).waiting;
@@ -158,7 +159,9 @@ static json_t *queue_json(struct api *api)
     for (cursor = 0; placement_next_waiting(api->in.placement, &cursor, &w);) {
         models++;
     }
-    return json_pack("{s:i, s:i}", "requests", requests, "models", models);
+    json_object_set_new(json, "requests", json_integer(requests));
+    json_object_set_new(json, "models", json_integer(models));
+    return json;
 }
 
 /* The store is one connection that is always open; there is no Redis. */

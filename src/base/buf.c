@@ -98,17 +98,35 @@ int buf_putc(struct buf *b, char c)
     return buf_append(b, &c, 1);
 }
 
+int buf_put_int(struct buf *b, int64_t n)
+{
+    char digits[24], *p = digits + sizeof(digits);
+    uint64_t left = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+
+    do {
+        *--p = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (n < 0) {
+        *--p = '-';
+    }
+    return buf_append(b, p, (size_t)(digits + sizeof(digits) - p));
+}
+
 int buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 {
+    char piece[512], *to;
     va_list again;
-    char *to;
     int n;
 
     va_copy(again, ap);
-    n = vsnprintf(NULL, 0, fmt, again);
+    n = vsnprintf(piece, sizeof(piece), fmt, again);
     va_end(again);
     if (n < 0) {
         return -EINVAL;
+    }
+    if (n > 0 && (size_t)n < sizeof(piece)) {
+        return buf_append(b, piece, (size_t)n);
     }
     to = buf_reserve(b, (size_t)n);
     if (!to) {

@@ -6,5 +6,5 @@
 
 enum { TIMEFMT_SIZE = 32 };
 
-/* "2026-01-02T03:04:05.678Z" */
+/* "2026-01-02T03:04:05.678Z"; what is not from 1970 to 9999 is the nearest of those. */
 void timefmt_iso(int64_t wall_ms, char out[TIMEFMT_SIZE]);

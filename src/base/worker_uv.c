@@ -143,6 +143,29 @@ void uv_workers_collect(struct uv_world *w)
     }
 }
 
+/* Those of this worker alone: whom the others' are for may be half gone by now. */
+static void collect_own(struct uv_worker *k)
+{
+    struct uv_world *w = uv_world_of(k->base.world);
+    struct list own;
+    struct job *job, *tmp;
+
+    list_init(&own);
+    pthread_mutex_lock(&w->done_lock);
+    list_for_each_safe (job, tmp, &w->done, node) {
+        if (job->worker == &k->base) {
+            list_remove(&job->node);
+            list_append(&own, &job->node);
+        }
+    }
+    pthread_mutex_unlock(&w->done_lock);
+    while (!list_empty(&own)) {
+        job = list_first(&own, struct job, node);
+        list_remove(&job->node);
+        worker_finish_job(job);
+    }
+}
+
 static struct worker *create(struct world *w, const struct worker_options *options)
 {
     struct uv_worker *k = xcalloc(1, sizeof(*k));
@@ -180,14 +203,13 @@ static void destroy(struct worker *base)
     for (unsigned i = 0; i < k->thread_count; i++) {
         pthread_join(k->threads[i], NULL);
     }
-    uv_workers_collect(uv_world_of(base->world));
+    collect_own(k);
     free_worker(k);
 }
 
 static void abandon(struct worker *base)
 {
     struct uv_worker *k = container_of(base, struct uv_worker, base);
-    struct uv_world *w = uv_world_of(base->world);
     struct list waiting;
 
     pthread_mutex_lock(&k->lock);
@@ -195,7 +217,7 @@ static void abandon(struct worker *base)
     take_jobs(k, 0, &waiting);
     pthread_mutex_unlock(&k->lock);
     lose(&waiting);
-    uv_workers_collect(w);
+    collect_own(k);
     pthread_mutex_lock(&k->lock);
     k->quit = true; /* only now may the last thread free k: the jobs just collected needed it */
     for (unsigned i = 0; i < k->thread_count; i++) {

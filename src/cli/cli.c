@@ -21,6 +21,11 @@ const struct command *const cli_commands[] = {
     &models_command,
     &gpus_command,
     &queue_command,
+    &submit_command,
+    &tasks_command,
+    &batch_command,
+    &batches_command,
+    &ti_command,
     &why_command,
     &history_command,
     &policy_command,
@@ -135,8 +140,11 @@ static int take_option(struct cli *cli, int argc, char **argv, int *i, struct er
     if (o->arg) {
         value = rest.p ? rest.p : argv[++*i];
     }
+    if (own && cli->given_count >= CLI_GIVEN_MAX) {
+        return error_set(reterr, -EINVAL, "--%s: too many options", o->name);
+    }
     if (own) {
-        cli->values[o - own] = value;
+        cli->given[cli->given_count++] = (struct cli_given){ o, value };
     } else {
         set_common(cli, o, value);
     }
@@ -156,7 +164,7 @@ static int take_word(struct cli *cli, const char *word, struct error *reterr)
         return error_set(reterr, -EINVAL, "there is no command '%s'%s%s%s", word,
                          near ? "; did you mean '" : "", near ? near->name : "", near ? "'?" : "");
     }
-    if (cli->arg_count >= cli->command->max_args) {
+    if (cli->arg_count >= MIN_OF(cli->command->max_args, (int)CLI_ARGS_MAX)) {
         return error_set(reterr, -EINVAL, "%s: '%s' is one word too many", cli->command->name,
                          word);
     }
@@ -189,13 +197,30 @@ int cli_parse(struct cli *cli, int argc, char **argv, struct error *reterr)
     return 0;
 }
 
-const char *cli_value(const struct cli *cli, const char *name)
+const char *cli_next_value(const struct cli *cli, const char *name, int *cursor)
 {
-    const struct cli_option *rows = cli->command->options;
-    const struct cli_option *o = cli_find_option(rows, span_of(name), 0);
+    const struct cli_option *o = cli_find_option(cli->command->options, span_of(name), 0);
 
     assert(o);
-    return cli->values[o - rows];
+    while (*cursor < cli->given_count) {
+        const struct cli_given *given = &cli->given[(*cursor)++];
+
+        if (given->option == o) {
+            return given->value;
+        }
+    }
+    return NULL;
+}
+
+const char *cli_value(const struct cli *cli, const char *name)
+{
+    const char *last = NULL, *value;
+    int cursor = 0;
+
+    while ((value = cli_next_value(cli, name, &cursor))) {
+        last = value;
+    }
+    return last;
 }
 
 int cli_number(const struct cli *cli, const char *name, uint64_t fallback, uint64_t *ret)
@@ -225,7 +250,7 @@ static const struct {
     { 1, "it failed" },
     { 2, "the command, the configuration or the request is wrong" },
     { 3, "a key is needed, or this one may not do it" },
-    { 4, "there is no such model" },
+    { 4, "there is no such model, task or file" },
     { 5, "not now: no daemon answers, the model is not up, or time ran out" },
     { 6, "it exists already, or is being changed" },
 };

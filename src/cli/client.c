@@ -117,13 +117,12 @@ static void on_answer(void *owner, int result, int status, struct span body, con
     world_stop(w->client->world);
 }
 
-static char *call_headers(const struct cli *cli, bool body, const char *more)
+static char *call_headers(const struct cli *cli, const char *more)
 {
     const bool key = cli->key && cli->url;
 
-    return xasprintf("%s%s%s%s%s%s", key ? "Authorization: Bearer " : "", key ? cli->key : "",
-                     key ? "\r\n" : "", body ? "Content-Type: application/json\r\n" : "",
-                     more ? more : "Accept: application/json\r\n", "");
+    return xasprintf("%s%s%s%s", key ? "Authorization: Bearer " : "", key ? cli->key : "",
+                     key ? "\r\n" : "", more ? more : "");
 }
 
 static int explain(struct cli *cli, int r, struct error *e)
@@ -138,17 +137,16 @@ static int explain(struct cli *cli, int r, struct error *e)
     return error_prefix(e, "%s: ", cli->client->where);
 }
 
-int cli_call(struct cli *cli, const char *method, const char *path, json_t *body, struct reply *ret,
-             struct error *reterr)
+/* One request, until its answer is whole. */
+static int call(struct cli *cli, const struct cli_request *request, struct reply *ret,
+                struct error *reterr)
 {
-    _cleanup_(freep) char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    _cleanup_(freep) char *headers = call_headers(cli, body != NULL, NULL);
-    const struct span part = span_of(text);
-    const struct http_call_request request = { .method = method,
-                                               .path = path,
-                                               .headers = headers,
-                                               .body = &part,
-                                               .body_parts = text ? 1 : 0 };
+    _cleanup_(freep) char *headers = call_headers(cli, request->headers);
+    const struct http_call_request http = { .method = request->method,
+                                            .path = request->path,
+                                            .headers = headers,
+                                            .body = request->body,
+                                            .body_parts = request->body_parts };
     struct reply reply = { 0 };
     struct error e = { 0 };
     struct waiting w = { .reply = &reply, .error = &e };
@@ -158,7 +156,7 @@ int cli_call(struct cli *cli, const char *method, const char *path, json_t *body
         return r;
     }
     w.client = cli->client;
-    http_fetch_start(cli->client->upstream, &request, ANSWER_MAX_BYTES, on_answer, &w);
+    http_fetch_start(cli->client->upstream, &http, ANSWER_MAX_BYTES, on_answer, &w);
     world_run(cli->client->world);
     if (w.result < 0) {
         r = explain(cli, w.result, &e);
@@ -166,6 +164,22 @@ int cli_call(struct cli *cli, const char *method, const char *path, json_t *body
     }
     *ret = reply;
     return 0;
+}
+
+int cli_call(struct cli *cli, const char *method, const char *path, json_t *body, struct reply *ret,
+             struct error *reterr)
+{
+    _cleanup_(freep) char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    const struct span part = span_of(text);
+    const struct cli_request request = {
+        .method = method,
+        .path = path,
+        .headers = text ? CLI_JSON_HEADERS : "Accept: application/json\r\n",
+        .body = &part,
+        .body_parts = text ? 1 : 0,
+    };
+
+    return call(cli, &request, ret, reterr);
 }
 
 void reply_finish(struct reply *r)
@@ -207,6 +221,9 @@ static char *answer_text(const json_t *json, int status)
     if (!text) {
         text = member_str(json, "error", NULL); /* Ollama's doors, the proxy's */
     }
+    if (!text) {
+        text = member_str(json, "message", NULL); /* the tasks' envelope, the Task Instances' */
+    }
     if (first) {
         const char *where = json_string_value(json_array_get(json_object_get(first, "loc"), 1));
 
@@ -216,24 +233,40 @@ static char *answer_text(const json_t *json, int status)
     return text ? xstrdup(text) : xasprintf("the daemon answered with status %d", status);
 }
 
-int cli_ask(struct cli *cli, const char *method, const char *path, json_t *body, struct reply *ret)
+/* Says what is wrong with it, if anything is, and finishes it then. 0 or the exit code. */
+static int check_answer(int r, const struct error *e, struct reply *reply)
 {
     _cleanup_(freep) char *text = NULL;
-    struct error e = { 0 };
-    int code, r = cli_call(cli, method, path, body, ret, &e);
+    int code;
 
     if (r < 0) {
-        complain("%s", e.text);
+        complain("%s", e->text);
         return error_kind(r)->exit_code;
     }
-    if (ret->status < 400) {
+    if (reply->status < 400) {
         return 0;
     }
-    text = answer_text(ret->json, ret->status);
+    text = answer_text(reply->json, reply->status);
     complain("%s", text);
-    code = exit_code_of_status(ret->status);
-    reply_finish(ret);
+    code = exit_code_of_status(reply->status);
+    reply_finish(reply);
     return code;
+}
+
+int cli_ask(struct cli *cli, const char *method, const char *path, json_t *body, struct reply *ret)
+{
+    struct error e = { 0 };
+    const int r = cli_call(cli, method, path, body, ret, &e);
+
+    return check_answer(r, &e, ret);
+}
+
+int cli_send(struct cli *cli, const struct cli_request *request, struct reply *ret)
+{
+    struct error e = { 0 };
+    const int r = call(cli, request, ret, &e);
+
+    return check_answer(r, &e, ret);
 }
 
 /* ---- streams ---- */
@@ -322,7 +355,7 @@ static int stream_result(struct cli *cli, struct streaming *s)
 int cli_stream(struct cli *cli, const char *path, const char *headers,
                void (*on_data)(void *arg, const char *p, size_t n), void *arg)
 {
-    _cleanup_(freep) char *all = call_headers(cli, false, headers);
+    _cleanup_(freep) char *all = call_headers(cli, headers);
     const struct http_call_request request = { .method = "GET", .path = path, .headers = all };
     struct streaming s = { .on_data = on_data, .arg = arg, .bad = BUF_INIT(64 * 1024) };
     struct error e = { 0 };

@@ -127,38 +127,86 @@ static void offer_commands(const struct completion *c)
     }
 }
 
-static void offer_models(const struct completion *c)
+/* What the daemon knows of: the rows of `member` of what it answers (NULL: of the answer itself),
+ * by one of their members, and another as help. */
+struct source {
+    const char *word, *path, *member, *name, *help;
+};
+
+// clang-format off
+static const struct source sources[] = {
+    { "MODEL",         "/api/models/",                NULL,        "id",      "status" },
+    { "TASK",          "/api/v1/tasks?page_size=100", "data",      "id",      "status" },
+    { "BATCH",         "/v1/batches?limit=100",       "data",      "id",      "status" },
+    { "TASK_INSTANCE", "/scheduler/info",            "instances", "uuid",    "status" },
+    { "TYPE",          "/api/v1/task-types",          "data",      "name",    "help" },
+};
+// clang-format on
+
+static void offer_row(const struct completion *c, const struct source *s, const json_t *row)
+{
+    const json_t *name = json_object_get(row, s->name);
+    _cleanup_(freep) char *text =
+        json_is_integer(name) ? xasprintf("%lld", (long long)json_integer_value(name))
+                              : xstrdup(json_is_string(name) ? json_string_value(name) : "");
+
+    if (text[0]) {
+        offer(c, text, member_str(row, s->help, ""));
+    }
+}
+
+static void offer_source(const struct completion *c, const struct source *s)
 {
     struct reply reply;
     struct error e;
+    const json_t *rows;
     size_t i;
-    json_t *model;
+    json_t *row;
 
-    if (cli_call(c->cli, "GET", "/api/models/", NULL, &reply, &e) < 0) {
+    if (cli_call(c->cli, "GET", s->path, NULL, &reply, &e) < 0) {
         return;
     }
-    json_array_foreach(reply.status == 200 ? reply.json : NULL, i, model)
+    rows = s->member ? json_object_get(reply.json, s->member) : reply.json;
+    json_array_foreach(reply.status == 200 ? rows : NULL, i, row)
     {
-        offer(c, member_str(model, "id", ""), member_str(model, "status", ""));
+        offer_row(c, s, row);
     }
     reply_finish(&reply);
 }
 
+static void offer_word(const struct completion *c, const char *word)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
+        if (str_eq(sources[i].word, word)) {
+            offer_source(c, &sources[i]);
+            return;
+        }
+    }
+    if (str_eq(word, "COMMAND")) {
+        offer_commands(c);
+    } else if (!str_eq(word, "FILE")) {
+        offer(c, word, "");
+    }
+}
+
 /* Nothing for FILE: the shell looks for files by itself when nothing is offered. */
-static void offer_words(const struct completion *c, const char *words)
+static void offer_words(const struct completion *c, const char *words, char separator)
 {
     struct span rest = span_of(words);
 
     while (rest.p) {
-        _cleanup_(freep) char *word = span_dup(span_cut(&rest, ' '));
+        _cleanup_(freep) char *word = span_dup(span_cut(&rest, separator));
 
-        if (str_eq(word, "MODEL")) {
-            offer_models(c);
-        } else if (str_eq(word, "COMMAND")) {
-            offer_commands(c);
-        } else if (!str_eq(word, "FILE")) {
-            offer(c, word, "");
-        }
+        offer_word(c, word);
+    }
+}
+
+/* What an option takes: "low|medium|high", or a word that stands for what there is of it. Words of
+ * the help that nobody types (N, DURATION, URL) are not offered. */
+static void offer_argument(const struct completion *c, const char *arg)
+{
+    if (strchr(arg, '|') || str_eq(arg, "MODEL") || str_eq(arg, "TYPE")) {
+        offer_words(c, arg, '|');
     }
 }
 
@@ -216,14 +264,16 @@ int complete_main(struct cli *cli, int count, char **words)
     signal(SIGALRM, on_alarm);
     alarm(ASK_LIMIT_S);
     if (open) {
-        offer_words(&c, str_eq(open->arg, "MODEL") ? "MODEL" : "FILE");
+        offer_argument(&c, open->arg);
     } else if (c.last[0] == '-') {
         offer_options(&c, cli->command ? cli->command->options : NULL);
         offer_options(&c, cli_common_options);
     } else if (!cli->command) {
         offer_commands(&c);
     } else if (cli->arg_count == 0 && cli->command->words) {
-        offer_words(&c, cli->command->words);
+        offer_words(&c, cli->command->words, ' ');
+    } else if (cli->arg_count > 0 && cli->command->more_words) {
+        offer_words(&c, cli->command->more_words, ' ');
     }
     client_destroy(cli->client);
     fflush(stdout);

@@ -9,9 +9,23 @@
 #include "cli/commands.h"
 #include "config/config.h"
 #include "daemon/daemon.h"
+#include "daemon/foreign_options.h"
 #include "models/models.h"
 
 /* ---- check ---- */
+
+/* Names of other programs' files: what they are taken as, or that they do nothing. */
+static void print_notes(const struct config *config)
+{
+    json_t *notes = foreign_options_notes(config), *note;
+    size_t i;
+
+    json_array_foreach(notes, i, note)
+    {
+        fprintf(stderr, "%s\n", json_string_value(note));
+    }
+    json_decref(notes);
+}
 
 /* What is allowed and yet worth a word. */
 static void print_warnings(const struct config *config, const char *file)
@@ -31,6 +45,7 @@ static void print_warnings(const struct config *config, const char *file)
         }
         validation_finish(&v);
     }
+    print_notes(config);
 }
 
 static int check(struct cli *cli, const char *given)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* berth events: what happened, and with -f what happens. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/mem.h"
 #include "cli/commands.h"
@@ -16,11 +15,8 @@ static const struct cli_option options[] = {
 };
 // clang-format on
 
-enum { LINE_MAX_BYTES = 2 * 1024 * 1024 };
-
 struct printer {
     struct cli *cli;
-    struct buf line; /* of the stream, not yet whole */
     int64_t last_id;
 };
 
@@ -53,39 +49,15 @@ static void print_event(struct printer *p, const json_t *event)
     putchar('\n');
 }
 
-static void on_line(struct printer *p, const char *line)
-{
-    json_t *json;
-
-    if (strncmp(line, "data: ", 6) != 0) {
-        return;
-    }
-    json = json_loads(line + 6, 0, NULL);
-    if (json && json_object_get(json, "kind")) {
-        print_event(p, json);
-    } else if (json && json_object_get(json, "from")) {
-        complain("events %lld to %lld were lost", (long long)member_int(json, "from"),
-                 (long long)member_int(json, "to"));
-    }
-    json_decref(json);
-    flush_or_end();
-}
-
-static void on_data(void *arg, const char *data, size_t n)
+static void on_event(void *arg, const json_t *json)
 {
     struct printer *p = arg;
-    const char *end = data + n;
 
-    while (data < end) {
-        const char *stop = memchr(data, '\n', (size_t)(end - data));
-
-        buf_append(&p->line, data, (size_t)((stop ? stop : end) - data));
-        if (!stop) {
-            return;
-        }
-        on_line(p, buf_data(&p->line));
-        buf_clear(&p->line);
-        data = stop + 1;
+    if (json_object_get(json, "kind")) {
+        print_event(p, json);
+    } else if (json_object_get(json, "from")) {
+        complain("events %lld to %lld were lost", (long long)member_int(json, "from"),
+                 (long long)member_int(json, "to"));
     }
 }
 
@@ -126,7 +98,7 @@ static int print_last(struct cli *cli, struct printer *p, const char *filter, ui
 static int run(struct cli *cli)
 {
     _cleanup_(freep) char *filter = filter_of(cli), *path = NULL;
-    struct printer p = { .cli = cli, .line = BUF_INIT(LINE_MAX_BYTES) };
+    struct printer p = { .cli = cli };
     uint64_t count;
     int code;
 
@@ -136,9 +108,8 @@ static int run(struct cli *cli)
     code = print_last(cli, &p, filter, count);
     if (code == 0 && cli_value(cli, "follow")) {
         path = xasprintf("/api/events%safter=%lld", filter, (long long)p.last_id);
-        code = cli_stream(cli, path, "Accept: text/event-stream\r\n", on_data, &p);
+        code = cli_follow_events(cli, path, on_event, &p);
     }
-    buf_finish(&p.line);
     return code;
 }
 

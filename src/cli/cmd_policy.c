@@ -51,29 +51,21 @@ static void show(const struct cli *cli, const struct reply *reply)
 
 /* ---- setting ---- */
 
-/* What is no number, true or false is a text. */
-static json_t *value_of(const char *text)
-{
-    json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
-
-    return value ? value : json_string(text);
-}
-
 /* Puts "KEY=VALUE" into the rules. 0, or the exit code, having spoken. */
 static int put_word(json_t *rules, const char *word)
 {
-    const char *equals = strchr(word, '=');
-    _cleanup_(freep) char *key = equals ? xstrndup(word, (size_t)(equals - word)) : xstrdup(word);
+    _cleanup_(freep) char *key = NULL;
+    json_t *value = read_pair("policy", word, &key);
 
-    if (!equals) {
-        complain("policy: '%s' is no KEY=VALUE", word);
+    if (!value) {
         return error_kind(-EINVAL)->exit_code;
     }
     if (!json_object_get(rules, key)) {
         complain("policy: there is no rule '%s'; 'berth policy' lists them", key);
+        json_decref(value);
         return error_kind(-EINVAL)->exit_code;
     }
-    json_object_set_new(rules, key, value_of(equals + 1));
+    json_object_set_new(rules, key, value);
     return 0;
 }
 

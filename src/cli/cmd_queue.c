@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* berth queue: the models that are wanted and wait for room, the next one first. */
+/* berth queue: what waits: the models that are wanted and have no room yet, the next one first, and
+ * the tasks by class and model. */
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/tasks_stats.h"
 
 static const char *const headings[] = { "POSITION", "MODEL", "PRIORITY", "STATE",
                                         "WAITING",  "START", "WHY" };
@@ -27,16 +29,54 @@ static void add_row(const struct cli *cli, struct table *t, const json_t *model)
     table_cell(t, "%s", member_str(model, "reason", ""));
 }
 
+static void print_models(const struct cli *cli, const json_t *queue)
+{
+    struct table *t;
+    size_t i;
+    json_t *model;
+
+    if (json_array_size(queue) == 0) {
+        printf("no model waits for room\n");
+        return;
+    }
+    t = table_create(headings, ARRAY_SIZE(headings));
+    json_array_foreach(queue, i, model)
+    {
+        add_row(cli, t, model);
+    }
+    table_print(t, stdout, cli->color);
+    table_free(t);
+}
+
 static int run(struct cli *cli)
 {
-    return cli_list(cli, "/api/v1/scheduler/queue", "queue", headings, ARRAY_SIZE(headings),
-                    add_row);
+    struct reply reply;
+    json_t *tasks;
+    int code = cli_ask(cli, "GET", "/api/v1/scheduler/queue", NULL, &reply);
+
+    if (code != 0) {
+        return code;
+    }
+    code = tasks_queue_json(cli, &tasks);
+    if (code == 0 && cli->json) {
+        json_object_set(reply.json, "tasks", tasks);
+        print_json(reply.json);
+    } else if (code == 0) {
+        print_models(cli, json_object_get(reply.json, "queue"));
+        putchar('\n');
+        tasks_print_queue(cli, tasks);
+    }
+    if (code == 0) {
+        json_decref(tasks);
+    }
+    reply_finish(&reply);
+    return code;
 }
 
 const struct command queue_command = {
     "queue",
     "",
-    "Lists the models that are on their way or wait for room: how long, until when, and why.",
+    "Lists the models that wait for room, how long and why, and the tasks that wait, by class.",
     NULL,
     0,
     0,

@@ -9,16 +9,38 @@
 #include "base/str.h"
 #include "cli/cli_int.h"
 
+/* "\033[…m" */
+static bool is_colour(const char *s)
+{
+    size_t n;
+
+    if (s[0] != '\033' || s[1] != '[') {
+        return false;
+    }
+    n = strspn(s + 2, "0123456789;");
+    return n <= 6 && s[2 + n] == 'm';
+}
+
+void make_printable(char *s, const char *kept)
+{
+    for (; *s; s++) {
+        if (((unsigned char)*s < 0x20 || *s == 0x7f) && !strchr(kept, *s) && !is_colour(s)) {
+            *s = ' ';
+        }
+    }
+}
+
 void complain(const char *fmt, ...)
 {
+    _cleanup_(freep) char *text = NULL;
     va_list ap;
 
-    fflush(stdout);
-    fputs("berth: ", stderr);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    text = xvasprintf(fmt, ap);
     va_end(ap);
-    fputc('\n', stderr);
+    make_printable(text, "\n\t");
+    fflush(stdout);
+    fprintf(stderr, "berth: %s\n", text);
 }
 
 void flush_or_end(void)
@@ -42,6 +64,9 @@ static const struct {
     { "starting", "33" }, { "stopping", "33" }, { "draining", "33" }, { "warn", "33" },
     { "queued", "33" },   { "preempted", "33" },
     { "failed", "31" },   { "error", "31" },    { "backoff", "31" },  { "fail", "31" },
+    { "completed", "32" }, { "pending", "33" }, { "online", "32" }, { "offline", "31" },
+    { "in_progress", "33" }, { "validating", "33" }, { "finalizing", "33" }, { "expired", "31" },
+    { "unreachable", "31" }, { "maintenance", "33" }, { "cancelling", "33" },
 };
 // clang-format on
 
@@ -73,15 +98,83 @@ void format_age(double seconds, char out[AGE_SIZE])
     }
 }
 
-bool format_until(const char *iso, char out[AGE_SIZE])
+/* "Z", "+02:00", "" in seconds east of Greenwich. */
+static double read_zone(const char *s)
+{
+    int hours, minutes;
+
+    if ((*s != '+' && *s != '-') || sscanf(s + 1, "%2d:%2d", &hours, &minutes) != 2) {
+        return 0;
+    }
+    return (*s == '-' ? -60.0 : 60.0) * (hours * 60 + minutes);
+}
+
+bool time_from_iso(const char *iso, double *ret)
 {
     struct tm tm = { 0 };
+    const char *rest = iso ? strptime(iso, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+    char *end;
+    double fraction = 0;
 
-    if (!iso || !strptime(iso, "%Y-%m-%dT%H:%M:%S", &tm)) {
+    if (!rest) {
         return false;
     }
-    format_age(difftime(timegm(&tm), time(NULL)), out);
+    if (*rest == '.') {
+        fraction = strtod(rest, &end);
+        rest = end;
+    }
+    *ret = (double)timegm(&tm) + fraction - read_zone(rest);
     return true;
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+void format_age_at(double when, char out[AGE_SIZE])
+{
+    const double d = when - now();
+
+    format_age(d < 0 ? -d : d, out);
+}
+
+bool format_until(const char *iso, char out[AGE_SIZE])
+{
+    double then;
+
+    if (!time_from_iso(iso, &then)) {
+        return false;
+    }
+    format_age(then - now(), out);
+    return true;
+}
+
+void format_since(const char *iso, char out[AGE_SIZE])
+{
+    double then;
+
+    if (time_from_iso(iso, &then)) {
+        format_age(now() - then, out);
+    } else {
+        snprintf(out, AGE_SIZE, "-");
+    }
+}
+
+void format_between(const char *from, const char *to, char out[AGE_SIZE])
+{
+    double a, b;
+
+    if (!time_from_iso(from, &a) || !time_from_iso(to, &b)) {
+        snprintf(out, AGE_SIZE, "-");
+    } else if (b - a < 10) {
+        snprintf(out, AGE_SIZE, "%.1fs", MAX_OF(b - a, 0.0));
+    } else {
+        format_age(b - a, out);
+    }
 }
 
 void format_size(double mib, char out[SIZE_SIZE])
@@ -132,6 +225,37 @@ int64_t member_int(const json_t *object, const char *name)
     return (int64_t)json_number_value(json_object_get(object, name));
 }
 
+void print_line(const char *label, const char *fmt, ...)
+{
+    _cleanup_(freep) char *text = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    text = xvasprintf(fmt, ap);
+    va_end(ap);
+    make_printable(text, "\n\t");
+    printf("%-10s%s\n", label, text);
+}
+
+json_t *read_pair(const char *what, const char *word, char **ret_key)
+{
+    const char *equals = strchr(word, '=');
+    json_t *value;
+
+    if (!equals || equals == word) {
+        complain("%s: '%s' is no KEY=VALUE", what, word);
+        return NULL;
+    }
+    value = json_loads(equals + 1, JSON_DECODE_ANY, NULL);
+    value = value ? value : json_string(equals + 1);
+    if (!value) {
+        complain("%s: '%s' is no UTF-8", what, word);
+        return NULL;
+    }
+    *ret_key = xstrndup(word, (size_t)(equals - word));
+    return value;
+}
+
 /* ---- columns ---- */
 
 struct table {
@@ -151,19 +275,6 @@ struct table *table_create(const char *const *headings, size_t columns)
     return t;
 }
 
-/* What would move the cursor or change colours is shown as '?'; our own colours start with ESC [
- * and are kept. */
-static void make_printable(char *s)
-{
-    for (; *s; s++) {
-        const bool own = s[0] == '\033' && s[1] == '[' && (s[2] == '3' || s[2] == '0');
-
-        if (((unsigned char)*s < 0x20 || *s == 0x7f) && !own) {
-            *s = ' ';
-        }
-    }
-}
-
 void table_cell(struct table *t, const char *fmt, ...)
 {
     va_list ap;
@@ -175,7 +286,7 @@ void table_cell(struct table *t, const char *fmt, ...)
     va_start(ap, fmt);
     t->cells[t->count] = xvasprintf(fmt, ap);
     va_end(ap);
-    make_printable(t->cells[t->count++]);
+    make_printable(t->cells[t->count++], "");
 }
 
 /* Columns on a terminal: code points, without colour codes. */

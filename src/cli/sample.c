@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The sample configuration, made of the option rows. Lines with "# " before them are the file
- * itself: without it they are a configuration that changes nothing but adds the models shown.
+ * itself: without it they are a configuration that changes nothing but adds the models and the type
+ * of tasks shown.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "cli/cli_int.h"
 #include "config/config.h"
 #include "daemon/daemon.h"
+#include "daemon/foreign_options.h"
 
 // clang-format off
 static const char head[] =
@@ -54,6 +56,17 @@ static const char models[] =
     "#     parameters: { api_key_env: EXAMPLE_API_KEY, model: big-model, parallel: 64 }\n"
     "#     resource_requirements: { gpu_memory: 1 }\n";
 
+static const char task_types[] =
+    "\n"
+    "## Types of tasks beside the built-in ones (`berth tasks types`): which request a task becomes.\n"
+    "## {{input}} is the task's input, {{name}} the option of that name, else of `defaults`.\n"
+    "# task_types:\n"
+    "#   - name: keywords                    # of a built-in one: instead of it\n"
+    "#     endpoint: /v1/chat/completions\n"
+    "#     help: The most telling words of a text.\n"
+    "#     template: { messages: [{ role: user, content: \"The {{count}} most telling words of this text:\\n{{input}}\" }] }\n"
+    "#     defaults: { count: \"5\" }\n";
+
 static const char *const type_names[OPTION_TYPE_MAX_] = {
     [OPTION_STRING] = "string", [OPTION_INT] = "int",     [OPTION_BOOL] = "bool",
     [OPTION_DURATION] = "duration", [OPTION_BYTES] = "bytes", [OPTION_LIST] = "list",
@@ -73,13 +86,19 @@ static struct span section_of(const struct option_row *row)
     return (struct span){ row->name, strcspn(row->name, ".") };
 }
 
+/* What stands in other programs' files only is nothing to be written here. */
+static size_t row_count(const struct option_table *table)
+{
+    return table == &foreign_options ? 0 : table->count;
+}
+
 /* Is this row the first of its section? */
 static bool opens_section(const struct option_row *row)
 {
     const struct option_table *const *tables = daemon_option_tables();
 
     for (size_t t = 0; tables[t]; t++) {
-        for (size_t i = 0; i < tables[t]->count; i++) {
+        for (size_t i = 0; i < row_count(tables[t]); i++) {
             if (in_section(&tables[t]->rows[i], section_of(row))) {
                 return &tables[t]->rows[i] == row;
             }
@@ -95,7 +114,7 @@ static void each_of_section(struct span section,
     const struct option_table *const *tables = daemon_option_tables();
 
     for (size_t t = 0; tables[t]; t++) {
-        for (size_t i = 0; i < tables[t]->count; i++) {
+        for (size_t i = 0; i < row_count(tables[t]); i++) {
             if (in_section(&tables[t]->rows[i], section)) {
                 fn(&tables[t]->rows[i], arg);
             }
@@ -108,7 +127,7 @@ static void each_row(void (*fn)(const struct option_row *row, void *arg), void *
     const struct option_table *const *tables = daemon_option_tables();
 
     for (size_t t = 0; tables[t]; t++) {
-        for (size_t i = 0; i < tables[t]->count; i++) {
+        for (size_t i = 0; i < row_count(tables[t]); i++) {
             if (opens_section(&tables[t]->rows[i])) {
                 each_of_section(section_of(&tables[t]->rows[i]), fn, arg);
             }
@@ -183,6 +202,7 @@ int print_sample(const struct cli *cli)
         fputs(head, stdout);
         each_row(print_row, &last_help);
         fputs(models, stdout);
+        fputs(task_types, stdout);
         return 0;
     }
     rows = json_array();

@@ -451,7 +451,7 @@ static struct scan_member *find_wanted(const struct scanner *s, struct span key,
             }
             name += prefix + 1;
         }
-        if (strncmp(name, key.p, key.n) == 0 && name[key.n] == '\0' &&
+        if (*name == *key.p && strncmp(name, key.p, key.n) == 0 && name[key.n] == '\0' &&
             (parent || !memchr(key.p, '.', key.n))) {
             return &s->wanted[i];
         }

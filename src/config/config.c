@@ -15,7 +15,8 @@ int config_load(const char *path, const char *const *environ_,
     int r = 0;
 
     map_init(&c->values);
-    c->models = json_array();
+    c->models.items = json_array();
+    c->task_types.items = json_array();
     for (const struct option_table *const *t = tables; *t; t++) {
         for (size_t i = 0; i < (*t)->count && r == 0; i++) {
             r = value_set(c, &(*t)->rows[i], (*t)->rows[i].def, "default", reterr);
@@ -38,6 +39,12 @@ int config_load(const char *path, const char *const *environ_,
     return 0;
 }
 
+static void free_entries(struct entries *e)
+{
+    json_decref(e->items);
+    free(e->lines);
+}
+
 struct config *config_free(struct config *c)
 {
     if (c) {
@@ -46,8 +53,8 @@ struct config *config_free(struct config *c)
             value_free(e->value);
         }
         map_finish(&c->values);
-        json_decref(c->models);
-        free(c->model_lines);
+        free_entries(&c->models);
+        free_entries(&c->task_types);
         free(c->path);
         free(c);
     }
@@ -112,19 +119,47 @@ const char *const *config_list(const struct config *c, const char *name)
     return (const char *const *)v->list;
 }
 
+int config_set_default(struct config *c, const char *name, const char *text, const char *source,
+                       struct error *reterr)
+{
+    const struct value *v = get(c, name);
+    int r;
+
+    if (!str_eq(v->source, "default")) {
+        return 0;
+    }
+    r = value_set(c, v->row, text, source, reterr);
+    return r < 0 ? error_prefix(reterr, "%s: ", source) : r;
+}
+
 const char *config_source(const struct config *c, const char *name)
 {
     return get(c, name)->source;
 }
 
+static int line_of(const struct entries *e, size_t index)
+{
+    return e->lines && index < json_array_size(e->items) ? e->lines[index] : 0;
+}
+
 json_t *config_models(const struct config *c)
 {
-    return c->models;
+    return c->models.items;
 }
 
 int config_model_line(const struct config *c, size_t index)
 {
-    return index < json_array_size(c->models) && c->model_lines ? c->model_lines[index] : 0;
+    return line_of(&c->models, index);
+}
+
+json_t *config_task_types(const struct config *c)
+{
+    return c->task_types.items;
+}
+
+int config_task_type_line(const struct config *c, size_t index)
+{
+    return line_of(&c->task_types, index);
 }
 
 const char *config_path(const struct config *c)

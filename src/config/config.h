@@ -64,6 +64,10 @@ uint64_t config_duration_ms(const struct config *c, const char *name);
 uint64_t config_bytes(const struct config *c, const char *name);
 /* NULL-terminated, borrowed. */
 const char *const *config_list(const struct config *c, const char *name);
+/* Sets an option that has its default yet, as if source ("FILE:3") had said so: for a value that
+ * stands under another name. -EINVAL when it is none. */
+int config_set_default(struct config *c, const char *name, const char *text, const char *source,
+                       struct error *reterr) _must_check_;
 /* Where the value came from: "default", "FILE:LINE", "BERTH_SERVER_LISTEN". */
 const char *config_source(const struct config *c, const char *name);
 /* The `models:` list of the file as a JSON array (empty when there is none), ${NAME} replaced in
@@ -74,6 +78,10 @@ const char *config_source(const struct config *c, const char *name);
 json_t *config_models(const struct config *c);
 /* The line in which the model of this index begins; 0 when there is none. */
 int config_model_line(const struct config *c, size_t index);
+/* The `task_types:` list of the file, in the same way (nothing is left for the engine; {{name}} is
+ * not berth's to replace here). Borrowed. */
+json_t *config_task_types(const struct config *c);
+int config_task_type_line(const struct config *c, size_t index);
 /* The file's absolute path, or NULL. */
 const char *config_path(const struct config *c);
 

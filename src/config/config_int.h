@@ -19,11 +19,16 @@ struct value {
     char *source;
 };
 
+/* A list of objects in the file. */
+struct entries {
+    json_t *items; /* array, never NULL */
+    int *lines;    /* in which each begins; NULL: there is none */
+};
+
 struct config {
     char *path;
     struct map values; /* by name */
-    json_t *models;
-    int *model_lines;
+    struct entries models, task_types;
 };
 
 /* ---- value.c */

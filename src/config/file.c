@@ -112,6 +112,7 @@ static int set_from_file(struct file *f, const char *name, const json_t *j, stru
     return value_put(f->config, v, reterr);
 }
 
+/* A key may hold keys itself: `models: {openai: {timeout: 60s}}` is models.openai.timeout. */
 static int read_section(struct file *f, const char *section, json_t *object, struct error *reterr)
 {
     const char *key;
@@ -129,9 +130,13 @@ static int read_section(struct file *f, const char *section, json_t *object, str
     {
         _cleanup_(freep) char *name = xasprintf("%s.%s", section, key);
 
-        r = set_from_file(f, name, value, reterr);
+        if (json_is_object(value) && section_known(f->tables, name)) {
+            r = read_section(f, name, value, reterr);
+        } else if (set_from_file(f, name, value, reterr) < 0) {
+            r = at_line(f, name, reterr);
+        }
         if (r < 0) {
-            return at_line(f, name, reterr);
+            return r;
         }
     }
     return 0;
@@ -194,41 +199,69 @@ static int expand_tree(struct file *f, struct buf *path, json_t *j, struct error
     return r;
 }
 
-static int read_models(struct file *f, json_t *models, struct error *reterr)
+/* Whose words are left for an engine in the entry under way. */
+static void note_framework(struct file *f, const json_t *model)
 {
-    struct config *c = f->config;
+    const char *framework = json_string_value(json_object_get(model, "framework"));
+
+    f->of_command = framework && str_eq(framework, "command");
+    f->of_docker = framework && str_eq(framework, "docker");
+}
+
+/* A list of objects: `models`, `task_types`. */
+static int read_entries(struct file *f, const char *name, json_t *items, struct entries *ret,
+                        struct error *reterr)
+{
     struct buf top = BUF_INIT(YAML_SIZE_MAX);
-    json_t *model;
+    json_t *item;
     size_t i;
     int r = 0;
 
-    if (json_is_null(models)) {
+    if (json_is_null(items)) {
         return 0;
     }
-    if (!json_is_array(models)) {
-        error_set(reterr, -EINVAL, "'models' must be a list");
-        return at_line(f, "models", reterr);
+    if (!json_is_array(items)) {
+        error_set(reterr, -EINVAL, "'%s' must be a list", name);
+        return at_line(f, name, reterr);
     }
-    c->model_lines = xcalloc(json_array_size(models) + 1, sizeof(int));
-    buf_puts(&top, "models");
-    json_array_foreach(models, i, model)
+    ret->lines = xcalloc(json_array_size(items) + 1, sizeof(int));
+    buf_puts(&top, name);
+    json_array_foreach(items, i, item)
     {
-        const char *framework = json_string_value(json_object_get(model, "framework"));
-        char path[32];
+        char path[40];
 
-        snprintf(path, sizeof(path), "models.%zu", i);
-        c->model_lines[i] = yaml_line(&f->doc, path);
-        f->of_command = framework && str_eq(framework, "command");
-        f->of_docker = framework && str_eq(framework, "docker");
-        r = r < 0 ? r : expand_step(f, &top, path + strlen("models."), model, reterr);
+        snprintf(path, sizeof(path), "%s.%zu", name, i);
+        ret->lines[i] = yaml_line(&f->doc, path);
+        note_framework(f, item);
+        r = r < 0 ? r : expand_step(f, &top, path + strlen(name) + 1, item, reterr);
     }
     buf_finish(&top);
     if (r < 0) {
         return r;
     }
-    json_decref(c->models);
-    c->models = json_incref(models);
+    json_decref(ret->items);
+    ret->items = json_incref(items);
     return 0;
+}
+
+/* Sections, and the two lists. `models` may be a section, too, where it has rows. */
+static int read_part(struct file *f, const char *key, json_t *value, struct error *reterr)
+{
+    struct span meant;
+
+    if (str_eq(key, "task_types")) {
+        return read_entries(f, key, value, &f->config->task_types, reterr);
+    }
+    if (str_eq(key, "models") && !(json_is_object(value) && section_known(f->tables, key))) {
+        return read_entries(f, key, value, &f->config->models, reterr);
+    }
+    if (section_known(f->tables, key)) {
+        return read_section(f, key, value, reterr);
+    }
+    meant = section_nearest(f->tables, key);
+    error_set(reterr, -EINVAL, "there is no section '%.100s'%s%.*s%s", key,
+              meant.n ? "; did you mean '" : "", SPAN_ARG(meant), meant.n ? "'?" : "");
+    return at_line(f, key, reterr);
 }
 
 static int read_root(struct file *f, struct error *reterr)
@@ -245,17 +278,7 @@ static int read_root(struct file *f, struct error *reterr)
     }
     json_object_foreach(f->doc.root, key, value)
     {
-        if (str_eq(key, "models")) {
-            r = read_models(f, value, reterr);
-        } else if (section_known(f->tables, key)) {
-            r = read_section(f, key, value, reterr);
-        } else {
-            struct span meant = section_nearest(f->tables, key);
-
-            error_set(reterr, -EINVAL, "there is no section '%.100s'%s%.*s%s", key,
-                      meant.n ? "; did you mean '" : "", SPAN_ARG(meant), meant.n ? "'?" : "");
-            r = at_line(f, key, reterr);
-        }
+        r = read_part(f, key, value, reterr);
         if (r < 0) {
             return r;
         }

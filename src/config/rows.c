@@ -46,9 +46,18 @@ const char *row_nearest(const struct option_table *const *tables, const char *na
 
 struct span section_nearest(const struct option_table *const *tables, const char *name)
 {
-    struct span found = str_distance(name, "models") < 3 ? SPAN("models") : SPAN("");
-    size_t best = found.n ? str_distance(name, "models") : 3;
+    static const char *const lists[] = { "models", "task_types" };
+    struct span found = SPAN("");
+    size_t best = 3;
 
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        size_t d = str_distance(name, lists[i]);
+
+        if (d < best) {
+            best = d;
+            found = span_of(lists[i]);
+        }
+    }
     for (; *tables; tables++) {
         for (size_t i = 0; i < (*tables)->count; i++) {
             struct span rest = span_of((*tables)->rows[i].name), section = span_cut(&rest, '.');

@@ -67,9 +67,10 @@ static bool listens_beyond_loopback(const struct config *config)
 
 static int open_store(struct daemon *d, struct error *reterr)
 {
-    static const struct store_schema *const schemas[] = { &events_schema,    &access_schema,
-                                                          &models_schema,    &engines_schema,
-                                                          &placement_schema, NULL };
+    static const struct store_schema *const schemas[] = {
+        &events_schema,  &access_schema,  &models_schema,    &webhooks_schema,       &tasks_schema,
+        &batches_schema, &engines_schema, &placement_schema, &task_instances_schema, NULL,
+    };
     struct store_options options = { .path = "berth.db", .schemas = schemas };
 
     return store_open(d->world, &options, &d->store, reterr);
@@ -176,6 +177,21 @@ static int build_rooms(struct daemon *d, struct error *reterr)
     if (r < 0) {
         return r;
     }
+    r = task_types_create(d->config, &d->task_types, reterr);
+    if (r < 0) {
+        return r;
+    }
+    d->webhooks = webhooks_create(d->world, d->config, d->store, d->metrics);
+    d->tasks = tasks_create(&(struct tasks_in){
+        .world = d->world,
+        .config = d->config,
+        .store = d->store,
+        .events = d->events,
+        .models = d->models,
+        .metrics = d->metrics,
+    });
+    tasks_set_webhooks(d->tasks, d->webhooks);
+    d->batches = batches_create(d->world, d->config, d->store, d->events, d->models, d->tasks);
     r = access_create(d->world, d->store, d->config, listens_beyond_loopback(d->config), &d->access,
                       &d->new_key, reterr);
     if (r < 0) {
@@ -212,7 +228,14 @@ static int build_rooms(struct daemon *d, struct error *reterr)
         .dispatch = d->dispatch,
         .placement = d->placement,
         .metrics = d->metrics,
+        .task_types = d->task_types,
     });
+    d->task_instances =
+        task_instances_create(d->world, d->config, d->store, d->events, d->tasks, d->metrics);
+    task_instances_set_fallback(d->task_instances, &gateway_task_runner, d->gateway);
+    tasks_set_runner(d->tasks, TASK_OF_QUEUE, &gateway_task_runner, d->gateway);
+    tasks_set_runner(d->tasks, TASK_OF_BATCH, &gateway_task_runner, d->gateway);
+    tasks_set_runner(d->tasks, TASK_OF_INSTANCE, &task_instance_runner, d->task_instances);
     d->monitor = monitor_create(&(struct monitor_in){
         .world = d->world,
         .gpu = d->gpu,
@@ -233,6 +256,10 @@ static int build_rooms(struct daemon *d, struct error *reterr)
         .placement = d->placement,
         .gateway = d->gateway,
         .gpu = d->gpu,
+        .tasks = d->tasks,
+        .task_types = d->task_types,
+        .batches = d->batches,
+        .task_instances = d->task_instances,
         .monitor = d->monitor,
         .metrics = d->metrics,
         .router = d->router,
@@ -346,6 +373,13 @@ static void reload(struct daemon *d)
     dispatch_reconfigure(d->dispatch, fresh);
     placement_reconfigure(d->placement, fresh);
     gateway_reconfigure(d->gateway, fresh);
+    if (task_types_reload(d->task_types, fresh, &e) < 0) {
+        log_error("daemon", NULL, "the task types were not reloaded", kv_str("error", e.text));
+    }
+    webhooks_reconfigure(d->webhooks, fresh);
+    tasks_reconfigure(d->tasks, fresh);
+    batches_reconfigure(d->batches, fresh);
+    task_instances_reconfigure(d->task_instances, fresh);
     api_reconfigure(d->api, fresh);
     if (apply_models(d, &e) < 0) {
         log_error("daemon", NULL, "the configured models were not applied",
@@ -370,23 +404,44 @@ static void on_engines_stopped(void *arg)
     world_stop(d->world);
 }
 
-static void stop_engines(void *arg)
+/* Engines go when neither a request nor a task needs them any more. */
+static void stop_engines_when_idle(struct daemon *d)
+{
+    if (d->requests_ended && d->tasks_ended) {
+        timer_stop(&d->drain_limit);
+        engines_stop_all(d->engines, on_engines_stopped, d);
+    }
+}
+
+static void on_requests_ended(void *arg)
 {
     struct daemon *d = arg;
 
-    timer_stop(&d->drain_limit);
-    engines_stop_all(d->engines, on_engines_stopped, d);
+    d->requests_ended = true;
+    stop_engines_when_idle(d);
 }
 
-/* Requests had their time: what is left is cut, then the engines go. */
+static void on_tasks_ended(void *arg)
+{
+    struct daemon *d = arg;
+
+    d->tasks_ended = true;
+    stop_engines_when_idle(d);
+}
+
+/* Requests had their time: what is left is cut, and tasks go back into the queue; then the engines
+ * go. */
 static void cut_requests(void *arg)
 {
     struct daemon *d = arg;
 
-    log_warn("daemon", NULL, "requests are cut, since they did not end in time",
-             kv_int("requests", (int64_t)http_server_exchanges(d->server)));
-    d->server = http_server_destroy(d->server);
-    stop_engines(d);
+    if (!d->requests_ended) {
+        log_warn("daemon", NULL, "requests are cut, since they did not end in time",
+                 kv_int("requests", (int64_t)http_server_exchanges(d->server)));
+        d->server = http_server_destroy(d->server);
+    }
+    tasks_drain(d->tasks, 0, on_tasks_ended, d);
+    on_requests_ended(d);
 }
 
 static void on_stop(void *arg, int signum)
@@ -399,9 +454,12 @@ static void on_stop(void *arg, int signum)
     if (d->stop_signals == 1) {
         banner_stop(d);
         api_set_phase(d->api, API_DRAINING);
+        placement_drain(d->placement);
         events_emit(d->events, EVENT_STOPPING, "", json_pack("{s:i}", "signal", signum));
         timer_start(&d->drain_limit, config_duration_ms(d->config, "server.drain_timeout"));
-        http_server_drain(d->server, stop_engines, d);
+        http_server_drain(d->server, on_requests_ended, d);
+        tasks_drain(d->tasks, config_duration_ms(d->config, "server.drain_timeout"), on_tasks_ended,
+                    d);
     } else if (d->stop_signals == 2 && timer_active(&d->drain_limit)) {
         cut_requests(d);
     } else if (d->stop_signals > 2) {
@@ -425,11 +483,16 @@ static void tear_down(struct daemon *d)
     d->front = front_destroy(d->front);
     d->router = router_destroy(d->router);
     d->monitor = monitor_destroy(d->monitor);
+    d->batches = batches_destroy(d->batches);
+    d->tasks = tasks_destroy(d->tasks);
+    d->task_instances = task_instances_destroy(d->task_instances);
+    d->webhooks = webhooks_destroy(d->webhooks);
     d->gateway = gateway_destroy(d->gateway);
     d->placement = placement_destroy(d->placement);
     d->dispatch = dispatch_destroy(d->dispatch);
     d->engines = engines_destroy(d->engines);
     d->api = api_destroy(d->api);
+    d->task_types = task_types_destroy(d->task_types);
     d->access = access_destroy(d->access);
     d->models = models_destroy(d->models);
     d->events = events_destroy(d->events);
@@ -441,6 +504,16 @@ static void tear_down(struct daemon *d)
     data_dir_close(&d->dir);
     free(d->new_key);
     free(d->config_path);
+}
+
+/* Task Instances first: what they work on is adopted. */
+static int start_tasks(struct daemon *d, struct error *reterr)
+{
+    int r = task_instances_start(d->task_instances, reterr);
+
+    r = r < 0 ? r : tasks_start(d->tasks, reterr);
+    r = r < 0 ? r : batches_start(d->batches, reterr);
+    return r < 0 ? r : webhooks_start(d->webhooks, reterr);
 }
 
 static int start(struct daemon *d, struct error *reterr)
@@ -473,6 +546,10 @@ static int start(struct daemon *d, struct error *reterr)
     world_on_signal(d->world, SIGTERM, on_stop, d);
     world_on_signal(d->world, SIGINT, on_stop, d);
     world_on_signal(d->world, SIGHUP, on_hup, d);
+    r = start_tasks(d, reterr);
+    if (r < 0) {
+        return r;
+    }
     events_emit(d->events, EVENT_STARTED, "",
                 json_pack("{s:s, s:i}", "version", BERTH_VERSION, "pid", (int)getpid()));
     return 0;

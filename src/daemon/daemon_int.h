@@ -18,8 +18,13 @@
 #include "monitor/monitor.h"
 #include "placement/placement.h"
 #include "store/store.h"
+#include "task_instances/task_instances.h"
+#include "tasks/batches.h"
+#include "tasks/task_types.h"
+#include "tasks/tasks.h"
+#include "tasks/webhooks.h"
 
-enum { MAX_LISTENERS = 16, MAX_SUBSCRIPTIONS = 16 };
+enum { MAX_LISTENERS = 16, MAX_SUBSCRIPTIONS = 24 };
 
 struct daemon {
     const struct daemon_options *options;
@@ -33,9 +38,14 @@ struct daemon {
     struct events *events;
     struct models *models;
     struct access *access;
+    struct webhooks *webhooks;
+    struct task_types *task_types;
+    struct tasks *tasks;
+    struct batches *batches;
     struct engines *engines;
     struct dispatch *dispatch;
     struct placement *placement;
+    struct task_instances *task_instances;
     struct gateway *gateway;
     struct monitor *monitor;
     struct router *router;
@@ -51,7 +61,8 @@ struct daemon {
     char *new_key;
     struct listener banner; /* until the first model is up */
     bool banner_done;
-    int stop_signals; /* how often we were asked to go */
+    int stop_signals;                 /* how often we were asked to go */
+    bool requests_ended, tasks_ended; /* while berth goes down */
     struct timer drain_limit;
 };
 

@@ -15,7 +15,7 @@
 #define QUEUES "Named by other programs for Redis, which this build cannot use: refused when set."
 static const struct option_row rows[] = {
     { "database.driver", OPTION_STRING, "", 0, 0, NULL, false, false,
-      "The database: sqlite, in the data directory, is what there is; another one is refused. Said here, it also silences DB_* and DATABASE_URL of the environment." },
+      "The database: sqlite, in the data directory, is what there is; another one is refused. Said here, it also makes what is said of other databases and of Redis be passed over, here and in the environment." },
     { "database.url", OPTION_STRING, "", 0, 0, NULL, false, true,
       "The database as a URL; only sqlite: is accepted, and the file stays in the data directory." },
     { "database.host", OPTION_STRING, "", 0, 0, NULL, false, false, OTHERS },
@@ -84,7 +84,10 @@ static int check_rows(const struct config *config, bool sqlite, struct error *re
             continue;
         }
         if (str_starts(name, "redis.")) {
-            return refuse_redis(name, where, "take it out", reterr);
+            if (!sqlite) {
+                return refuse_redis(name, where, out_of_file, reterr);
+            }
+            continue;
         }
         if (str_eq(name, "database.driver") ? !is_sqlite(value)
             : str_eq(name, "database.url")  ? !is_sqlite_url(value)
@@ -165,5 +168,5 @@ int foreign_stores_check(const struct config *config, const char *const *env, st
     if (r == 0 && !sqlite) {
         r = check_databases(env, reterr);
     }
-    return r < 0 ? r : check_queues(env, reterr);
+    return r < 0 || sqlite ? r : check_queues(env, reterr);
 }

@@ -11,7 +11,7 @@ extern const struct option_table foreign_store_options;
  * -EINVAL, with one sentence that names the key and its place, when the configuration or the
  * environment (DATABASE_URL, DB_DRIVER, DB_HOST, REDIS_URL, REDIS_HOST, also with LLM_SCHEDULER_
  * before) names a database other than SQLite, or Redis. A variable that is empty says nothing;
- * `database.driver: sqlite` in our own configuration silences those of databases.
+ * with `database.driver: sqlite` in our own configuration all of them are passed over.
  */
 int foreign_stores_check(const struct config *config, const char *const *env,
                          struct error *reterr) _must_check_;

@@ -8,18 +8,25 @@
 #include <unistd.h>
 
 #include "access/access.h"
+#include "api/api.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/stream.h"
 #include "daemon/daemon_int.h"
+#include "daemon/foreign_options.h"
 #include "daemon/foreign_stores.h"
 #include "dispatch/dispatch.h"
 #include "engines/engines.h"
 #include "gateway/gateway.h"
 #include "gpu/gpu.h"
 #include "placement/placement.h"
+#include "task_instances/task_instances.h"
+#include "tasks/batches.h"
+#include "tasks/task_types.h"
+#include "tasks/tasks.h"
+#include "tasks/webhooks.h"
 
 // clang-format off
 static const struct option_row rows[] = {
@@ -54,11 +61,21 @@ const struct option_table daemon_options_table = { rows, ARRAY_SIZE(rows) };
 
 const struct option_table *const *daemon_option_tables(void)
 {
-    static const struct option_table *tables[] = {
-        &daemon_options_table, &gpu_options,           &access_options,
-        &engines_options,      &dispatch_options,      &placement_options,
-        &gateway_options,      &foreign_store_options, NULL
-    };
+    static const struct option_table *tables[] = { &daemon_options_table,
+                                                   &gpu_options,
+                                                   &access_options,
+                                                   &engines_options,
+                                                   &dispatch_options,
+                                                   &placement_options,
+                                                   &gateway_options,
+                                                   &tasks_options,
+                                                   &batches_options,
+                                                   &webhooks_options,
+                                                   &task_instances_options,
+                                                   &api_options,
+                                                   &foreign_store_options,
+                                                   &foreign_options,
+                                                   NULL };
 
     return tables;
 }
@@ -142,6 +159,17 @@ static int check_addresses(const struct config *config, struct error *reterr)
     return 0;
 }
 
+static int check_task_types(const struct config *config, struct error *reterr)
+{
+    struct task_types *types;
+    int r = task_types_create(config, &types, reterr);
+
+    if (r == 0) {
+        task_types_destroy(types);
+    }
+    return r;
+}
+
 int daemon_load_config(const char *path, const char *const *listen, struct config **ret,
                        struct error *reterr)
 {
@@ -155,12 +183,16 @@ int daemon_load_config(const char *path, const char *const *listen, struct confi
     if (r < 0) {
         return r;
     }
-    r = check_addresses(config, reterr);
+    r = foreign_options_apply(config, reterr);
+    r = r < 0 ? r : check_addresses(config, reterr);
     if (r == 0) {
         r = access_check_origins(config, reterr);
     }
     if (r == 0) {
         r = foreign_stores_check(config, (const char *const *)env, reterr);
+    }
+    if (r == 0) {
+        r = check_task_types(config, reterr);
     }
     if (r == 0) {
         r = options_models(config, &models, &count, reterr);
@@ -218,6 +250,7 @@ static int parse_model(const struct config *config, size_t i, struct model_confi
 
     if (m) {
         engines_check(config, m, &v);
+        dispatch_check(m, &v);
     }
     if (!m || !validation_ok(&v)) {
         r = complain_model(config, i, &v, reterr);

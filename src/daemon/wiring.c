@@ -2,8 +2,11 @@
 /*
  * Who listens to whom: the one place where a lower room's signal meets an upper room.
  *
- *     models   ──► engines, dispatch, placement, gateway
- *     engines  ──► dispatch, placement
+ *     models   ──► engines, dispatch, placement, gateway, tasks, api (a removed one's key goes)
+ *     engines  ──► dispatch, placement, tasks (there may be a place now)
+ *     tasks    ──► batches, api (told live), task_instances (completions are committed)
+ *     task_instances ──► api (/ws/task_events)
+ *     batches  ──► webhooks (there may be something to tell)
  *     dispatch ──► placement (somebody waits for a model that is not wanted)
  *     events   ──► api (/api/events)
  *     store    ──► events (it takes no more writes)
@@ -58,14 +61,32 @@ static void on_device(void *owner, const void *what)
     }
 }
 
+static void on_instance_for_tasks(void *owner, const void *what)
+{
+    const struct instance_change *change = what;
+    const struct daemon *d = owner;
+
+    if (change->from != change->to) {
+        tasks_wake(d->tasks);
+    }
+}
+
 void daemon_wire(struct daemon *d)
 {
     subscribe(d, models_signal(d->models), engines_on_model, d->engines);
     subscribe(d, models_signal(d->models), dispatch_on_model, d->dispatch);
     subscribe(d, models_signal(d->models), placement_on_model, d->placement);
     subscribe(d, models_signal(d->models), gateway_on_model, d->gateway);
+    subscribe(d, models_signal(d->models), tasks_on_model, d->tasks);
+    subscribe(d, models_signal(d->models), api_on_model, d->api);
     subscribe(d, engines_signal(d->engines), dispatch_on_instance, d->dispatch);
     subscribe(d, engines_signal(d->engines), placement_on_instance, d->placement);
+    subscribe(d, engines_signal(d->engines), on_instance_for_tasks, d);
+    subscribe(d, tasks_signal(d->tasks), batches_on_task, d->batches);
+    subscribe(d, batches_signal(d->batches), webhooks_on_change, d->webhooks);
+    subscribe(d, tasks_signal(d->tasks), api_on_task, d->api);
+    subscribe(d, tasks_signal(d->tasks), task_instances_on_task, d->task_instances);
+    subscribe(d, task_instances_signal(d->task_instances), api_on_task_ended, d->api);
     subscribe(d, dispatch_demand_signal(d->dispatch), placement_on_demand, d->placement);
     subscribe(d, events_signal(d->events), api_on_event, d->api);
     subscribe(d, gpu_signal(d->gpu), on_device, d);

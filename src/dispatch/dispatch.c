@@ -18,9 +18,15 @@ static const struct option_row rows[] = {
     { "gateway.use_half_life", OPTION_DURATION, "10m", 1000, 86400000, NULL, true, false,
       "A model's rate of use counts a request half after so long: when room is short, what is used least gives way first." },
     { "gateway.strategy", OPTION_ENUM, "least_outstanding_tokens", 0, 0,
-      "least_outstanding_tokens least_connections response_time power_of_two round_robin weighted",
+      "least_outstanding_tokens least_connections response_time power_of_two round_robin weighted "
+      "random shortest_queue weighted_wait probabilistic earliest_completion prefix_affinity "
+      "session_affinity",
       true, false,
-      "How the instance for a request is chosen when a model has several." },
+      "How the instance for a request is chosen when a model has several and names no strategy of its own." },
+    { "gateway.error_weight", OPTION_INT, "50", 0, 1000, NULL, true, false,
+      "How much the uncertainty of a prediction counts beside its expectation, in percent, for the strategies weighted_wait and earliest_completion." },
+    { "gateway.learn_half_life", OPTION_DURATION, "10m", 1000, 86400000, NULL, true, false,
+      "What was learnt of an instance's speed and of the length of answers counts half after so long; the last few requests always count." },
     { "gateway.breaker_failures", OPTION_INT, "5", 0, 1000000, NULL, true, false,
       "After so many failures in a row an instance gets no requests for gateway.breaker_open; 0: it gets them whatever it does." },
     { "gateway.breaker_open", OPTION_DURATION, "5s", 1, 3600000, NULL, true, false,
@@ -33,27 +39,90 @@ const struct option_table dispatch_options = { rows, ARRAY_SIZE(rows) };
 
 /* Strategies */
 
-const struct strategy *dispatch_strategy(const struct dispatch *d)
+static const struct strategy *usual(const struct dispatch *d)
 {
-    return d->strategy;
+    return d->chosen ? d->chosen : d->configured;
 }
 
-int dispatch_set_strategy(struct dispatch *d, const char *name, struct error *reterr)
+static const struct strategy *of_definition(const struct model *model)
 {
-    const struct strategy *s = strategy_find(name), *other;
-    size_t cursor = 0;
+    return model && model->config->strategy ? strategy_find(model->config->strategy) : NULL;
+}
 
-    if (!s) {
-        error_set(reterr, -EINVAL, "there is no strategy '%.64s', only:", name);
-        while (reterr && (other = strategy_next(&cursor))) {
-            size_t n = strlen(reterr->text);
+static const struct strategy *pick(const struct dispatch *d, const struct line *l,
+                                   const struct model *model)
+{
+    const struct strategy *own = of_definition(model);
 
-            snprintf(reterr->text + n, sizeof(reterr->text) - n, " %s", other->name);
-        }
-        return -EINVAL;
+    if (l && l->chosen) {
+        return l->chosen;
     }
-    d->strategy = s;
+    return d->chosen ? d->chosen : own ? own : d->configured;
+}
+
+void line_pick_strategy(struct line *l)
+{
+    l->strategy = pick(l->dispatch, l, models_get(l->dispatch->models, l->model_id));
+}
+
+static void pick_all(struct dispatch *d)
+{
+    for (size_t i = 0; i < d->line_count; i++) {
+        line_pick_strategy(d->lines[i]);
+    }
+}
+
+const struct strategy *dispatch_strategy(const struct dispatch *d, int64_t model_id)
+{
+    const struct line *l = model_id ? line_find(d, model_id) : NULL;
+    const struct model *model = model_id && !l ? models_get(d->models, model_id) : NULL;
+
+    return l ? l->strategy : model ? pick(d, NULL, model) : usual(d);
+}
+
+int dispatch_set_strategy(struct dispatch *d, int64_t model_id, const char *name,
+                          struct error *reterr)
+{
+    const struct model *model = model_id ? models_get(d->models, model_id) : NULL;
+    struct line *l;
+    int r = name ? strategy_check(name, reterr) : 0;
+
+    if (r < 0) {
+        return r;
+    }
+    if (model_id && !model) {
+        return error_set(reterr, -ENOENT, "the model was deleted");
+    }
+    if (model) {
+        l = line_of(d, model);
+        l->chosen = name ? strategy_find(name) : NULL;
+        line_pick_strategy(l);
+    } else {
+        d->chosen = name ? strategy_find(name) : NULL;
+        pick_all(d);
+    }
     return 0;
+}
+
+static const struct metric decisions_row = { "berth_dispatch_decisions_total",
+                                             METRIC_COUNTER,
+                                             "Instances chosen for requests, by strategy.",
+                                             { "strategy" } };
+
+void dispatch_count_decision(struct dispatch *d, const struct strategy *s)
+{
+    struct metric_cell **cell = &d->decisions[strategy_index(s)];
+    const char *labels[] = { s->name };
+
+    if (!*cell) {
+        *cell = metrics_cell(d->metrics, &decisions_row, labels);
+    }
+    metric_add(*cell, 1);
+}
+
+struct choice dispatch_choice(struct dispatch *d)
+{
+    return (struct choice){ .random = random_next(d), .error_weight = d->error_weight };
 }
 
 /* Beginning and end */
@@ -69,8 +138,12 @@ void dispatch_reconfigure(struct dispatch *d, const struct config *config)
     d->breaker_open_ms = config_duration_ms(config, "gateway.breaker_open");
     assert(configured);
     if (configured != d->configured) {
-        d->configured = d->strategy = configured;
+        d->configured = configured;
+        d->chosen = NULL;
     }
+    d->error_weight = (double)config_int(config, "gateway.error_weight") / 100;
+    d->learn_half_life_ms = config_duration_ms(config, "gateway.learn_half_life");
+    pick_all(d);
 }
 
 struct dispatch *dispatch_create(struct world *w, const struct config *config,
@@ -87,19 +160,9 @@ struct dispatch *dispatch_create(struct world *w, const struct config *config,
     world_random(w, &d->random, sizeof(d->random));
     map_init(&d->seats);
     lines_declare_metrics(metrics);
+    metrics_declare(metrics, &decisions_row, 1);
     dispatch_reconfigure(d, config);
     return d;
-}
-
-static void free_line(struct line *l)
-{
-    struct seat *s, *next;
-
-    list_for_each_safe (s, next, &l->seats, node) {
-        seat_free(s);
-    }
-    timer_stop(&l->pump);
-    free(l);
 }
 
 struct dispatch *dispatch_destroy(struct dispatch *d)
@@ -108,7 +171,7 @@ struct dispatch *dispatch_destroy(struct dispatch *d)
         return NULL;
     }
     for (size_t i = 0; i < d->line_count; i++) {
-        free_line(d->lines[i]);
+        line_free(d->lines[i]);
     }
     free(d->lines);
     map_finish(&d->seats);
@@ -116,14 +179,9 @@ struct dispatch *dispatch_destroy(struct dispatch *d)
     return NULL;
 }
 
-/* Steele, Lea, Flood: splitmix64. */
 uint64_t random_next(struct dispatch *d)
 {
-    uint64_t z = d->random += 0x9e3779b97f4a7c15U;
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return z ^ (z >> 31);
+    return splitmix_next(&d->random);
 }
 
 /* Asking and giving back */
@@ -153,7 +211,7 @@ int dispatch_acquire(struct dispatch *d, const struct dispatch_ask *ask, struct 
     rest_unreachable(d, ask);
     l = l ? l : line_of(d, model);
     t = ticket_create(l, ask);
-    s = line_stands(l) && !ask->exclude ? NULL : seat_choose(t);
+    s = line_stands(l, ask->rank) && !ask->exclude ? NULL : seat_choose(t);
     if (s) {
         *ret_instance = engines_find(d->engines, s->uuid);
         assert(*ret_instance);
@@ -189,13 +247,18 @@ void dispatch_release(struct ticket *t, enum outcome outcome)
 
 void dispatch_progress(struct ticket *t, uint32_t tokens)
 {
-    uint32_t done = MIN_OF(tokens, t->tokens);
-
     if (t->seat) {
-        t->tokens -= done;
-        t->seat->tokens -= done;
-        seat_note_progress(t);
+        seat_note_progress(t, tokens);
     }
+}
+
+void dispatch_note_usage(struct ticket *t, uint64_t prompt_tokens, uint64_t cached_tokens,
+                         uint64_t output_tokens)
+{
+    t->noted = true;
+    t->prompt = prompt_tokens;
+    t->cached = MIN_OF(cached_tokens, prompt_tokens);
+    t->output = output_tokens;
 }
 
 /* What the engines and the models tell */
@@ -236,6 +299,8 @@ void dispatch_on_model(void *dispatch, const void *model_change)
         l->removed = true; /* its cells are void from now on: the gateway ends them */
     } else if (c->kind == MODEL_WANTED_CHANGED) {
         on_wanted(l, c);
+    } else if (c->kind == MODEL_UPDATED) {
+        line_pick_strategy(l);
     }
     line_pump_soon(l);
 }
@@ -264,6 +329,7 @@ struct dispatch_load dispatch_model_load(const struct dispatch *d, int64_t model
         load.waiting_since_ms = line_waiting_since_ms(l);
         load.in_flight = l->in_flight;
         load.waiting = l->waiting_count;
+        load.waiting_requests = l->ranks[RANK_REQUEST].count;
         list_for_each (s, &l->seats, node) {
             load.tokens += s->tokens;
         }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Dispatch: which instance works on a request, and who waits. Load is counted here, at the moment
- * of dispatch, in tokens still to be done; nothing is scraped. In flight per instance is capped
- * (slots + 1): the line stands here, one a model, first come first served, bounded.
+ * of dispatch, in tokens still to be done and in predicted time; nothing is scraped. In flight per
+ * instance is capped (slots + 1): the line stands here, one a model, by rank, first come first
+ * served within, bounded.
  */
 #pragma once
 
@@ -10,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/notify.h"
+#include "base/str.h"
 #include "config/config.h"
 #include "engines/engines.h"
 #include "metrics/metrics.h"
@@ -25,15 +27,38 @@ struct dispatch *dispatch_create(struct world *w, const struct config *config,
 struct dispatch *dispatch_destroy(struct dispatch *d);
 void dispatch_reconfigure(struct dispatch *d, const struct config *config);
 
+/* Who goes first in a line: requests that somebody waits for, then tasks by class. Only a request
+ * takes the one place beyond an engine's slots: none ever waits in an engine behind a task that had
+ * not begun. What is said of a ticket's place and wait counts those before it only: of its own rank
+ * and of better ones. gateway.max_queue bounds the requests that wait; tasks are bounded apart. */
+enum dispatch_rank {
+    RANK_REQUEST,
+    RANK_TASK_HIGH,
+    RANK_TASK_MEDIUM,
+    RANK_TASK_LOW,
+    RANK_BATCH,
+    RANK_MAX_
+};
+
+enum { PREFIX_BLOCK_BYTES = 256, PREFIX_BLOCKS_MAX = 64 };
+
 struct dispatch_ask {
     int64_t model_id;
-    uint32_t tokens;           /* expected work: prompt tokens (guessed from bytes) + token limit */
+    enum dispatch_rank rank;
+    uint32_t tokens;        /* expected work: prompt tokens (guessed from bytes) + token limit */
+    uint32_t prompt_tokens; /* the guess of the prompt alone; 0: not known */
+    uint32_t output_limit;  /* the request's own; 0: none */
+    /* Hashes of the prompt's beginning, each of all bytes up to the end of its block
+     * (prefix_hashes); copied. */
+    const uint64_t *prefix;
+    unsigned prefix_count;
+    uint64_t session;          /* hash of whom or what the request belongs to; 0: nothing */
     uint64_t queue_timeout_ms; /* 0: the configured one */
     bool no_load; /* a stopped model is refused, not asked for (dispatch_demand_signal) */
     /* Asking again: uuid of the instance that failed this request just now; NULL at first. It goes
-     * to another instance at once, or to the front of the line, however long that is. The one that
-     * failed it is not used for it for exclude_ms, unless it has begun a new life: the end of a
-     * connection is seen before the end of the process that it tells of. */
+     * to another instance at once, or to the front of its rank, however long the line is. The one
+     * that failed it is not used for it for exclude_ms, unless it has begun a new life: the end of
+     * a connection is seen before the end of the process that it tells of. */
     const char *exclude;
     uint64_t exclude_ms;
     bool unreachable; /* it could not even be connected to: its breaker is open meanwhile */
@@ -66,7 +91,13 @@ enum outcome {
 void dispatch_release(struct ticket *t, enum outcome outcome);
 /* A token came: the work left shrinks. */
 void dispatch_progress(struct ticket *t, uint32_t tokens);
-/* Place in the line from 1; 0 when granted. */
+/* What a granted request really took, as the engine says; before its release. The predictor learns
+ * of it, together with the times that were seen here (granted, first progress, end). */
+void dispatch_note_usage(struct ticket *t, uint64_t prompt_tokens, uint64_t cached_tokens,
+                         uint64_t output_tokens);
+/* The hashes of a prompt's beginning into out; returns how many. Pure. */
+unsigned prefix_hashes(struct span prompt, uint64_t out[PREFIX_BLOCKS_MAX]);
+/* Place in the line from 1, behind all of better ranks; 0 when granted. */
 unsigned dispatch_position(const struct ticket *t);
 /* How long this ticket will wait yet, by the measured rate at which the line moves; 0 when granted.
  */
@@ -74,6 +105,7 @@ uint64_t dispatch_ticket_wait_ms(const struct ticket *t);
 
 struct dispatch_load {
     unsigned in_flight, waiting;
+    unsigned waiting_requests; /* of those who wait: of RANK_REQUEST */
     uint64_t tokens;
     uint64_t waiting_since_ms; /* world_now_ms at which the one that has waited longest came; 0:
                                   nobody waits */
@@ -133,12 +165,35 @@ struct dispatch_target {
 /* False: it takes no requests (now). */
 bool dispatch_target(const struct dispatch *d, const char *uuid, struct dispatch_target *ret);
 
-/* The strategy in use (gateway.strategy, until set by name: then until the next start or reload
- * that changes the option). -EINVAL with the list of names. */
-const struct strategy *dispatch_strategy(const struct dispatch *d);
-int dispatch_set_strategy(struct dispatch *d, const char *name, struct error *reterr) _must_check_;
+/* The strategy in use for a model (0: for those that have none of their own): what was set by name
+ * since the start (for the model, then for all; a reload that changes gateway.strategy ends the
+ * latter), else the definition's `strategy`, else gateway.strategy. Setting: name NULL is "no own
+ * one"; -EINVAL with the list of names. */
+const struct strategy *dispatch_strategy(const struct dispatch *d, int64_t model_id);
+int dispatch_set_strategy(struct dispatch *d, int64_t model_id, const char *name,
+                          struct error *reterr) _must_check_;
 /* All strategies; NULL at the end. */
 const struct strategy *strategy_next(size_t *cursor);
+/* NULL when there is none of this name. */
+const struct strategy *strategy_find(const char *name);
+/* -EINVAL with the list of names, when there is none of this name. */
+int strategy_check(const char *name, struct error *reterr) _must_check_;
+/* Beside engines_check: the part of a definition that dispatch knows of, its `strategy`. Adds to v.
+ * (In one that stands, a name that there is not any more counts as none.) */
+void dispatch_check(const struct model_config *model, struct validation *v);
+
+/* What is predicted of an instance for a request that came now, for people and doors. */
+struct prediction {
+    double wait_ms, wait_error_ms;          /* until it would begin (its standard error) */
+    double prefill_ms, decode_ms, error_ms; /* then; error of the whole */
+    double low_ms, high_ms; /* nine of ten take so long, from their beginning to their end */
+    double output_tokens, ms_per_output_token; /* expected */
+    uint64_t
+        learnt_from; /* requests of this instance; 0: cold, by its model's others or defaults */
+};
+/* False: it takes no requests (now). */
+bool dispatch_predict(const struct dispatch *d, const char *uuid, uint32_t prompt_tokens,
+                      uint32_t output_limit, struct prediction *ret);
 
 struct dispatch_load dispatch_instance_load(const struct dispatch *d, const char *uuid);
 struct dispatch_load dispatch_model_load(const struct dispatch *d, int64_t model_id);
@@ -147,24 +202,68 @@ struct dispatch_load dispatch_model_load(const struct dispatch *d, int64_t model
 void dispatch_on_instance(void *dispatch, const void *instance_change);
 void dispatch_on_model(void *dispatch, const void *model_change);
 
-/* A strategy is a pure choice among candidates (in the order of their making): the index of the one
- * to use, or -1 for none. One with in_flight >= cap has no room and is never chosen. */
+/*
+ * A strategy is a pure choice among candidates (in the order of their making): the index of the one
+ * to use, or -1 for none. One with in_flight >= cap has no room and is never chosen; when one has
+ * room, one is chosen. Candidates are a live array, changed when something changes, not made for
+ * each choice; the members marked * are set for each choice, and only for strategies that say that
+ * they look at them (.looks_at).
+ *
+ * Adding one is a file with a `const struct strategy` and a row in strategy.c;
+ * examples/custom_strategy.c shows it.
+ */
 struct candidate {
     const char *uuid;
-    unsigned in_flight, cap;
+    unsigned in_flight, cap; /* cap as it is for the asker's rank */
     unsigned weight;
     uint64_t tokens;      /* outstanding */
     uint64_t response_ms; /* moving average; 0: none yet */
     uint64_t chosen;      /* how often it was chosen; one that joins begins level with the others */
+    uint64_t place;       /* of it among those for sessions: candidate_place of its uuid */
+    /* The predicted work that is left of all that is in flight, each with the estimate that was
+     * added when it was given and is taken off when it leaves, over its slots; and the standard
+     * error of that. 0 when nothing is in flight. */
+    double wait_ms, wait_error_ms;
+    double swap_ms;                   /* before it can begin at all: waking; 0: it is there */
+    double prefill_ms, prefill_error; /* a prompt token that is not cached */
+    double decode_ms, decode_error;   /* an output token */
+    uint32_t cached_tokens;           /* * of the request's prompt */
 };
 struct choice {
     uint32_t tokens; /* of the request */
-    uint64_t turn;   /* how many choices this model's line has made */
-    uint64_t random; /* a random number */
+    uint32_t prompt_tokens;
+    double output_tokens, output_error; /* expected: the model's learnt length, the limit */
+    uint64_t session;                   /* 0: none */
+    uint64_t turn;                      /* how many choices this model's line has made */
+    uint64_t random;                    /* a random number; more by splitmix_next of it */
+    double error_weight;                /* of a millisecond of error against one of expectation */
 };
+enum { LOOKS_AT_PREFIX = 1 };
 struct strategy {
     const char *name;
     const char *help;
+    unsigned looks_at;
     int (*choose)(const struct candidate *candidates, size_t count, const struct choice *c);
 };
 extern const struct strategy least_outstanding_tokens; /* the default */
+
+/* For strategies. */
+
+/* The next of a row of random numbers that begins with a choice's. */
+uint64_t splitmix_next(uint64_t *state);
+static inline bool candidate_has_room(const struct candidate *c)
+{
+    return c->in_flight < c->cap;
+}
+/* The first of those with room than which no other is better; -1 when none has room. */
+int candidate_best(const struct candidate *candidates, size_t count,
+                   bool (*better)(const struct candidate *, const struct candidate *));
+/* Of those with room: how many, and the n-th from 0 (-1 when there are not so many). */
+size_t candidates_with_room(const struct candidate *candidates, size_t count);
+int candidate_with_room(const struct candidate *candidates, size_t count, uint64_t n);
+
+/* For others who choose by strategy. */
+
+uint64_t candidate_place(const char *uuid);
+/* A choice of which all but the request is set (turn: 0). */
+struct choice dispatch_choice(struct dispatch *d);

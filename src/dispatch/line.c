@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Lines and who waits in them. Whatever a line has to tell somebody (grants, refusals, demand, an
+ * Lines, and how they move. Whatever a line has to tell somebody (grants, refusals, demand, an
  * instance that is drained) is told from its pump, in a turn of its own: nothing that is called
  * here ever calls into another request.
  */
@@ -25,6 +25,7 @@ enum { M_WAITING, M_IN_FLIGHT, M_WAIT };
 void lines_declare_metrics(struct metrics *metrics)
 {
     metrics_declare(metrics, metric_rows, ARRAY_SIZE(metric_rows));
+    estimates_declare_metrics(metrics);
 }
 
 /* All lines */
@@ -80,7 +81,9 @@ struct line *line_of(struct dispatch *d, const struct model *model)
     l = xcalloc(1, sizeof(*l));
     l->dispatch = d;
     l->model_id = model->id;
-    list_init(&l->waiting);
+    for (int r = 0; r < RANK_MAX_; r++) {
+        list_init(&l->ranks[r].waiting);
+    }
     list_init(&l->stopped);
     list_init(&l->seats);
     timer_init(&l->pump, d->world, "dispatch", pump, l);
@@ -88,8 +91,24 @@ struct line *line_of(struct dispatch *d, const struct model *model)
     l->in_flight_cell = metrics_cell(d->metrics, &metric_rows[M_IN_FLIGHT], labels);
     l->wait_cell = metrics_cell(d->metrics, &metric_rows[M_WAIT], labels);
     pace_begin(l);
+    estimate_begin(l);
+    line_pick_strategy(l);
     insert_line(d, l);
     return l;
+}
+
+void line_free(struct line *l)
+{
+    struct seat *s, *next;
+
+    list_for_each_safe (s, next, &l->seats, node) {
+        seat_free(s);
+    }
+    timer_stop(&l->pump);
+    timer_stop(&l->age);
+    candidates_free(l);
+    prefix_table_free(l->prefixes);
+    free(l);
 }
 
 /* The model is gone, and nothing of it is left here. */
@@ -100,7 +119,7 @@ static void forget_line(struct line *l)
 
     d->line_count--;
     memmove(&d->lines[at], &d->lines[at + 1], (d->line_count - at) * sizeof(*d->lines));
-    free(l);
+    line_free(l);
 }
 
 void line_pump_soon(struct line *l)
@@ -116,11 +135,6 @@ void line_count_changed(struct line *l)
         metric_set(l->waiting_cell, l->waiting_count);
         metric_set(l->in_flight_cell, l->in_flight);
     }
-}
-
-bool line_stands(const struct line *l)
-{
-    return l->waiting_count > l->held_back;
 }
 
 /* Can the model answer? */
@@ -176,7 +190,7 @@ int line_check_model(const struct dispatch *d, const struct line *l, const struc
 }
 
 /* The model is wanted, and all of its instances (there is one) wait for a place. */
-static bool waits_for_room(const struct line *l)
+bool line_waits_for_room(const struct line *l)
 {
     const struct model *model = models_get(l->dispatch->models, l->model_id);
     const struct instance *in;
@@ -223,169 +237,6 @@ double dispatch_use_rate(const struct dispatch *d, int64_t model_id)
     return rate;
 }
 
-/* Tickets */
-
-static void on_timeout(void *arg);
-
-struct ticket *ticket_create(struct line *l, const struct dispatch_ask *ask)
-{
-    struct ticket *t = xcalloc(1, sizeof(*t));
-
-    t->line = l;
-    t->ask = *ask;
-    t->tokens = ask->tokens;
-    t->asked_us = world_now_us(l->dispatch->world);
-    list_init(&t->node);
-    if (ask->exclude) {
-        memcpy(t->exclude, ask->exclude, strnlen(ask->exclude, UUID_SIZE - 1));
-    }
-    timer_init(&t->timeout, l->dispatch->world, "queue timeout", on_timeout, t);
-    return t;
-}
-
-void ticket_free(struct ticket *t)
-{
-    timer_stop(&t->timeout);
-    free(t);
-}
-
-static uint64_t queue_limit_ms(const struct ticket *t)
-{
-    return t->ask.queue_timeout_ms ? t->ask.queue_timeout_ms : t->line->dispatch->queue_timeout_ms;
-}
-
-/* Who was let in before and lost its instance goes first, whatever the line's length. */
-int ticket_join_line(struct ticket *t, struct error *reterr)
-{
-    struct line *l = t->line;
-
-    if (t->exclude[0]) {
-        t->again = true;
-        list_prepend(&l->waiting, &t->node);
-        l->held_back++;
-        timer_start(&t->timeout, t->ask.exclude_ms);
-    } else if (l->waiting_count >= l->dispatch->max_queue) {
-        return error_set(reterr, -EAGAIN, "%u requests wait for this model already",
-                         l->waiting_count);
-    } else {
-        list_append(&l->waiting, &t->node);
-        timer_start(&t->timeout, queue_limit_ms(t));
-    }
-    l->waiting_count++;
-    line_count_changed(l);
-    return 0;
-}
-
-static void end_exclusion(struct ticket *t)
-{
-    if (t->exclude[0]) {
-        t->exclude[0] = '\0';
-        t->line->held_back--;
-    }
-}
-
-void ticket_leave_line(struct ticket *t)
-{
-    struct line *l = t->line;
-
-    end_exclusion(t);
-    list_remove(&t->node);
-    timer_stop(&t->timeout);
-    l->waiting_count--;
-    l->last_used_ms = world_now_ms(l->dispatch->world);
-    line_count_changed(l);
-    if (l->waiting_count == 0) {
-        l->demand_told = false;
-        line_pump_soon(l); /* what drains was kept for those who waited */
-    }
-}
-
-static void refuse(struct ticket *t, const struct error *e)
-{
-    void (*fn)(void *, const struct error *) = t->ask.on_refuse;
-    void *owner = t->ask.owner;
-
-    ticket_leave_line(t);
-    ticket_free(t);
-    fn(owner, e);
-}
-
-static void on_timeout(void *arg)
-{
-    struct ticket *t = arg;
-    struct error e;
-
-    if (t->exclude[0]) {
-        end_exclusion(t);
-        timer_start(&t->timeout, queue_limit_ms(t));
-        line_pump_soon(t->line);
-        return;
-    }
-    error_set(&e, -ETIME, "%s within %llu ms (place %u in the line)",
-              waits_for_room(t->line) ? "the model waits for room on a device, and got none"
-                                      : "no instance of the model became free",
-              (unsigned long long)(world_now_us(t->line->dispatch->world) - t->asked_us) / 1000,
-              dispatch_position(t));
-    refuse(t, &e);
-}
-
-void line_end_exclusions(struct line *l, const char *uuid)
-{
-    struct ticket *t;
-
-    list_for_each (t, &l->waiting, node) {
-        if (l->held_back == 0) {
-            break;
-        }
-        if (str_eq(t->exclude, uuid)) {
-            end_exclusion(t);
-            timer_start(&t->timeout, queue_limit_ms(t));
-        }
-    }
-}
-
-void line_stop(struct line *l)
-{
-    struct ticket *t, *next;
-
-    list_for_each_safe (t, next, &l->waiting, node) {
-        list_remove(&t->node);
-        list_append(&l->stopped, &t->node);
-    }
-}
-
-/* Those at the front may have come after the first of the others. */
-uint64_t line_waiting_since_ms(const struct line *l)
-{
-    uint64_t since_us = UINT64_MAX;
-    struct ticket *t;
-
-    list_for_each (t, &l->waiting, node) {
-        since_us = MIN_OF(since_us, t->asked_us);
-        if (!t->again) {
-            break;
-        }
-    }
-    return since_us == UINT64_MAX ? 0 : MAX_OF(since_us / 1000, 1U);
-}
-
-unsigned dispatch_position(const struct ticket *t)
-{
-    struct ticket *other;
-    unsigned place = 1;
-
-    if (t->seat) {
-        return 0;
-    }
-    list_for_each (other, &t->line->waiting, node) {
-        if (other == t) {
-            break;
-        }
-        place++;
-    }
-    return place;
-}
-
 /* The pump */
 
 static void refuse_all(struct list *waiting, const struct error *e)
@@ -394,7 +245,7 @@ static void refuse_all(struct list *waiting, const struct error *e)
 
     list_take(waiting, &all);
     while (!list_empty(&all)) {
-        refuse(list_first(&all, struct ticket, node), e);
+        ticket_refuse(list_first(&all, struct ticket, node), e);
     }
 }
 
@@ -407,8 +258,11 @@ static void refuse_waiting(struct line *l, const struct model *model)
                   model ? "the model was stopped" : "the model was deleted");
         refuse_all(&l->stopped, &e);
     }
-    if (!list_empty(&l->waiting) && line_check_model(l->dispatch, l, model, false, &e) < 0) {
-        refuse_all(&l->waiting, &e);
+    for (int r = 0; r < RANK_MAX_; r++) {
+        if (!list_empty(&l->ranks[r].waiting) &&
+            line_check_model(l->dispatch, l, model, false, &e) < 0) {
+            refuse_all(&l->ranks[r].waiting, &e);
+        }
     }
 }
 
@@ -416,9 +270,7 @@ static void refuse_waiting(struct line *l, const struct model *model)
  * flight) let others pass. */
 static struct ticket *next_to_grant(struct line *l, struct seat **ret_seat)
 {
-    struct ticket *t;
-
-    list_for_each (t, &l->waiting, node) {
+    for (struct ticket *t = line_first(l); t; t = line_next(t)) {
         struct seat *s = seat_choose(t);
 
         if (s) {
@@ -473,7 +325,7 @@ static void tell_demand(struct line *l)
     if (l->demand_told) {
         return;
     }
-    demand.wants_room = l->waiting_count > 0 && waits_for_room(l);
+    demand.wants_room = l->waiting_count > 0 && line_waits_for_room(l);
     if (demand.wants_room || is_in_demand(l)) {
         l->demand_told = l->waiting_count > 0;
         l->unloaded_busy = false;
@@ -487,7 +339,7 @@ static void pump(void *arg)
 
     refuse_waiting(l, models_get(l->dispatch->models, l->model_id));
     grant_waiting(l);
-    if (l->removed && list_empty(&l->seats) && list_empty(&l->waiting) && list_empty(&l->stopped)) {
+    if (l->removed && list_empty(&l->seats) && l->waiting_count == 0) {
         timer_stop(&l->pump);
         forget_line(l);
         return;

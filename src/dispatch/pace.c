@@ -133,6 +133,11 @@ static uint64_t load_time(const struct line *l, const struct instance *in)
     return in && in->need.load_ms ? in->need.load_ms : DEFAULT_LOAD_MS;
 }
 
+uint64_t line_load_time_ms(const struct line *l)
+{
+    return load_time(l, engines_of_model(l->dispatch->engines, l->model_id));
+}
+
 /* Until the first instance of a model that has none is ready. */
 static uint64_t load_left(const struct dispatch *d, const struct line *l, int64_t model_id)
 {
@@ -156,18 +161,21 @@ static uint64_t until_ended(const struct line *l, unsigned count, unsigned slots
 }
 
 /* How long the one at this place (from 1) will wait. */
-static uint64_t wait_at(const struct dispatch *d, const struct line *l, unsigned place)
+static uint64_t wait_at(const struct dispatch *d, const struct line *l, enum dispatch_rank rank,
+                        unsigned place)
 {
     struct capacity c = capacity_of(l);
     uint64_t first = 0;
+    unsigned cap;
 
     if (c.slots == 0) { /* as soon as there is an instance, it takes as many as it has room for */
         first = c.open ? c.rest_ms : load_left(d, l, l->model_id);
         c.slots = l->pace.slots;
         c.cap = c.slots + 1;
     }
+    cap = rank == RANK_REQUEST ? c.cap : c.slots;
     place += c.in_flight;
-    return first + (place > c.cap ? until_ended(l, place - c.cap, c.slots) : 0);
+    return first + (place > cap ? until_ended(l, place - cap, c.slots) : 0);
 }
 
 uint64_t dispatch_expected_wait_ms(const struct dispatch *d, int64_t model_id)
@@ -175,14 +183,14 @@ uint64_t dispatch_expected_wait_ms(const struct dispatch *d, int64_t model_id)
     const struct line *l = line_find(d, model_id);
 
     if (l) {
-        return wait_at(d, l, l->waiting_count + 1);
+        return wait_at(d, l, RANK_REQUEST, l->ranks[RANK_REQUEST].count + 1);
     }
     return models_get(d->models, model_id) ? load_left(d, NULL, model_id) : 0;
 }
 
 uint64_t dispatch_ticket_wait_ms(const struct ticket *t)
 {
-    return t->seat ? 0 : wait_at(t->line->dispatch, t->line, dispatch_position(t));
+    return t->seat ? 0 : wait_at(t->line->dispatch, t->line, t->ask.rank, dispatch_position(t));
 }
 
 uint64_t dispatch_retry_after_ms(const struct dispatch *d, int64_t model_id)

@@ -56,6 +56,7 @@ static void close_breaker(struct seat *s)
     s->trial = NULL;
     timer_stop(&s->rest);
     level(s);
+    seat_show(s);
     line_pump_soon(s->line);
 }
 
@@ -67,6 +68,7 @@ void seat_rest(struct seat *s, uint64_t for_ms)
         timer_start(&s->rest, for_ms);
     }
     s->breaker = BREAKER_OPEN;
+    seat_show(s);
 }
 
 static void on_rested(void *arg)
@@ -74,6 +76,7 @@ static void on_rested(void *arg)
     struct seat *s = arg;
 
     s->breaker = BREAKER_HALF_OPEN;
+    seat_show(s);
     line_pump_soon(s->line);
 }
 
@@ -131,10 +134,16 @@ static void note_good(struct seat *s, bool trial)
 
 /* The failures in a row stay counted until a request has ended well: the next one opens it again.
  */
-void seat_note_progress(struct ticket *t)
+void seat_note_progress(struct ticket *t, uint32_t tokens)
 {
     struct seat *s = t->seat;
+    uint32_t done = MIN_OF(tokens, t->tokens);
 
+    t->tokens -= done;
+    s->tokens -= done;
+    s->sleeping = false;
+    estimate_progress(s, t, tokens);
+    seat_show(s);
     if (s->trial == t && s->breaker == BREAKER_HALF_OPEN) {
         close_breaker(s);
     }
@@ -142,46 +151,12 @@ void seat_note_progress(struct ticket *t)
 
 /* Giving and taking */
 
-static bool may_take(const struct seat *s, const struct ticket *t)
-{
-    return s->open &&
-           (s->breaker == BREAKER_CLOSED ||
-            (s->breaker == BREAKER_HALF_OPEN && s->trial == NULL)) &&
-           !str_eq(s->uuid, t->exclude);
-}
-
-struct seat *seat_choose(const struct ticket *t)
-{
-    struct line *l = t->line;
-    struct candidate candidates[MAX_SEATS];
-    struct seat *open[MAX_SEATS], *s;
-    struct choice choice = { t->tokens, l->turn, random_next(l->dispatch) };
-    size_t count = 0;
-    int chosen;
-
-    list_for_each (s, &l->seats, node) {
-        if (may_take(s, t) && count < MAX_SEATS) {
-            open[count] = s;
-            candidates[count++] = (struct candidate){
-                .uuid = s->uuid,
-                .in_flight = s->in_flight,
-                .cap = s->cap,
-                .weight = s->weight,
-                .tokens = s->tokens,
-                .response_ms = s->response_ms,
-                .chosen = s->chosen,
-            };
-        }
-    }
-    chosen = l->dispatch->strategy->choose(candidates, count, &choice);
-    return chosen < 0 ? NULL : open[chosen];
-}
-
 void seat_take(struct seat *s, struct ticket *t)
 {
     struct line *l = s->line;
 
     pace_before(l, s);
+    estimate_add(s, t);
     t->seat = s;
     t->life = s->life;
     t->granted_ms = world_now_ms(l->dispatch->world);
@@ -189,9 +164,14 @@ void seat_take(struct seat *s, struct ticket *t)
     s->tokens += t->tokens;
     s->chosen++;
     s->trial = s->breaker == BREAKER_HALF_OPEN ? t : s->trial;
+    if (l->strategy->looks_at & LOOKS_AT_PREFIX) {
+        prefix_note(l, s, t);
+    }
     l->in_flight++;
     l->turn++;
     pace_after(l, s);
+    seat_show(s);
+    dispatch_count_decision(l->dispatch, l->strategy);
     line_count_changed(l);
     metric_observe(l->wait_cell, (double)(world_now_us(l->dispatch->world) - t->asked_us) / 1e6);
 }
@@ -214,11 +194,13 @@ static void learn(struct seat *s, struct ticket *t, enum outcome outcome, uint64
     s->requests++;
     if (outcome == OUTCOME_GOOD) {
         note_response(s, took_ms);
+        estimate_learn(s, t);
     }
     s->errors += outcome == OUTCOME_FAILED || outcome == OUTCOME_ERROR;
     if (!s->open || s->life != t->life) {
         return; /* it was another life that failed, or answered */
     }
+    s->sleeping &= outcome != OUTCOME_GOOD;
     if (outcome == OUTCOME_FAILED) {
         note_failure(s, trial);
     } else if (outcome == OUTCOME_ERROR) {
@@ -236,6 +218,7 @@ static void forget_if_done(struct seat *s)
         return;
     }
     list_remove(&s->node);
+    l->seat_count--;
     seat_free(s);
     if (l->removed) {
         line_pump_soon(l);
@@ -252,10 +235,12 @@ void seat_leave(struct ticket *t, enum outcome outcome)
     pace_ended(l, outcome, took_ms);
     s->in_flight--;
     s->tokens -= t->tokens;
+    estimate_remove(s, t);
     l->in_flight--;
     l->last_used_ms = at;
     pace_after(l, s);
     learn(s, t, outcome, took_ms);
+    seat_show(s);
     line_count_changed(l);
     if (!s->open || l->waiting_count > 0) {
         line_pump_soon(l);
@@ -267,13 +252,25 @@ void seat_leave(struct ticket *t, enum outcome outcome)
 
 static struct seat *make_seat(struct dispatch *d, const struct model *model, const char *uuid)
 {
-    struct seat *s = xcalloc(1, sizeof(*s));
+    struct line *l = line_of(d, model);
+    struct seat *s;
 
-    s->line = line_of(d, model);
-    s->weight = 1;
+    if (l->seat_count >= SEATS_MAX) {
+        log_warn("dispatch", uuid, "the model has too many instances; this one gets no requests",
+                 kv_int("instances", l->seat_count));
+        return NULL;
+    }
+    s = xcalloc(1, sizeof(*s));
+    s->line = l;
+    s->weight = s->slots = 1;
+    s->serial = ++l->last_serial;
+    s->at = NOT_A_CANDIDATE;
     memcpy(s->uuid, uuid, sizeof(s->uuid));
+    s->place = candidate_place(s->uuid);
     timer_init(&s->rest, d->world, "breaker", on_rested, s);
-    list_append(&s->line->seats, &s->node);
+    list_append(&l->seats, &s->node);
+    l->seat_count++;
+    seat_figures_changed(s);
     map_put(&d->seats, s->uuid, s);
     return s;
 }
@@ -281,6 +278,7 @@ static struct seat *make_seat(struct dispatch *d, const struct model *model, con
 void seat_free(struct seat *s)
 {
     timer_stop(&s->rest);
+    free(s->speed);
     free(s);
 }
 
@@ -295,6 +293,9 @@ static void open_seat(struct dispatch *d, const struct instance_change *c)
         return; /* it was deleted meanwhile, and its instance is about to leave */
     }
     s = s ? s : make_seat(d, model, in->uuid);
+    if (!s) {
+        return;
+    }
     pace_before(s->line, s);
     s->slots = MAX_OF(in->slots, 1U);
     /* One more than the engine has slots: the next request is there when a slot falls free. */
@@ -312,6 +313,8 @@ static void open_seat(struct dispatch *d, const struct instance_change *c)
     }
     s->open = true;
     s->draining = false;
+    s->sleeping = in->sleeping;
+    seat_show(s);
     line_pump_soon(s->line);
 }
 
@@ -324,6 +327,7 @@ static void close_seat(struct dispatch *d, const char *uuid, bool gone)
     }
     s->open = s->draining = false;
     timer_stop(&s->rest);
+    seat_show(s);
     line_end_exclusions(s->line, uuid);
     line_pump_soon(s->line);
     if (gone) {
@@ -344,6 +348,7 @@ static void drain_seat(struct dispatch *d, const char *uuid)
     }
     s->open = s->told_drained = false;
     s->draining = true;
+    seat_show(s);
     line_pump_soon(s->line);
 }
 

@@ -227,8 +227,8 @@ void engines_on_model(void *engines, const void *model_change);
 /*
  * Emits const struct instance_change * for every new instance (made; from and to are equal) and at
  * every state change, from within the turn in which it happens; and, from and to the same state,
- * when a ready engine tells another number of slots than before, when its need became known or
- * another, and when its memory was measured. What a change promises is committed
+ * when a ready engine tells another number of slots than before or that it sleeps, when its need
+ * became known or another, and when its memory was measured. What a change promises is committed
  * before it (the row before the process); what it states as a fact (it answers, it died) is told at
  * once, and its row and event follow: nobody shall be sent to an engine that is dead. Listeners may
  * call engines_drained, engines_note_progress and engines_note_displaced from inside, nothing else

@@ -165,12 +165,14 @@ static void on_info(void *owner, int result, int status, struct span body, const
     struct inst *inst = owner;
     struct instance *pub = &inst->pub;
     struct engine_info info = { pub->slots, pub->sleeping };
+    bool turned; /* it fell asleep, or woke */
 
     inst->fetch = NULL;
     if (result < 0 || status != 200) {
         return; /* what is known stands */
     }
     inst->driver->read_info(body, &info);
+    turned = pub->sleeping != info.sleeping;
     pub->sleeping = info.sleeping;
     if (info.slots != pub->slots) {
         pub->slots = info.slots;
@@ -178,6 +180,8 @@ static void on_info(void *owner, int result, int status, struct span body, const
             pub->weight = MAX_OF(info.slots, 1U);
         }
         inst_tell_slots(inst);
+    } else if (turned) {
+        inst_tell_news(inst);
     }
 }
 

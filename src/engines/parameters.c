@@ -17,6 +17,10 @@ static const struct parameter common_rows[] = {
     { "host",           PARAMETER_TEXT,   NULL, 0, 0 },
     { "env",            PARAMETER_OBJECT, NULL, 0, 0 },
     { "gpu_vendor",     PARAMETER_TEXT,   NULL, 0, 0 },
+    /* of requests, not of the engine (tasks/task_types.h) */
+    { "max_tokens",     PARAMETER_INT,    NULL, 1, INT32_MAX },
+    { "temperature",    PARAMETER_NUMBER, NULL, 0, 0 },
+    { "task_templates", PARAMETER_OBJECT, NULL, 0, 0 },
     /* of the memory estimate */
     { "model_size_gb",  PARAMETER_NUMBER, NULL, 0, 0 },
     { "precision",      PARAMETER_TEXT,   NULL, 0, 0 },

@@ -68,6 +68,8 @@ static const struct kind_row {
     [EVENT_MODEL_DELETED] = { "model_deleted", "a model was removed from the catalogue" },
     [EVENT_MODEL_WANTED] = { "model_wanted", "a model was asked to run" },
     [EVENT_MODEL_UNWANTED] = { "model_unwanted", "a model was asked to stop" },
+    [EVENT_MODEL_TASK_STATUS] = { "model_task_status",
+                                  "a model was put online, offline or into maintenance for tasks" },
     [EVENT_INSTANCE_STATE] = { "instance_state", "an instance went from one state to another" },
     [EVENT_INSTANCE_ADOPTED] = { "instance_adopted",
                                  "a living engine of an earlier berth was taken over" },
@@ -91,6 +93,9 @@ static const struct kind_row {
                                         "the rules of placement were changed" },
     [EVENT_DEVICE_MEMORY_HELD] = { "device_memory_held",
                                    "an engine has ended, and its memory was not given back" },
+    [EVENT_TASK_DEAD] = { "task_dead", "a task failed, and all its tries are used up" },
+    [EVENT_BATCH_STATE] = { "batch_state", "a batch went from one state to another" },
+    [EVENT_TASK_INSTANCE] = { "task_instance", "a Task Instance came, went, or changed" },
 };
 _Static_assert(ARRAY_SIZE(kinds) == EVENT_KIND_MAX_, "every kind has its row");
 

@@ -35,9 +35,10 @@ enum event_kind {
     EVENT_MODEL_CREATED,
     EVENT_MODEL_UPDATED,
     EVENT_MODEL_DELETED,
-    EVENT_MODEL_WANTED,   /* asked to run */
-    EVENT_MODEL_UNWANTED, /* asked to stop */
-    EVENT_INSTANCE_STATE, /* data: instance, from, to, and why */
+    EVENT_MODEL_WANTED,      /* asked to run */
+    EVENT_MODEL_UNWANTED,    /* asked to stop */
+    EVENT_MODEL_TASK_STATUS, /* do its tasks run? data: from, to */
+    EVENT_INSTANCE_STATE,    /* data: instance, from, to, and why */
     EVENT_INSTANCE_ADOPTED,
     EVENT_INSTANCE_KILLED, /* an orphan or a leftover */
     EVENT_CONFIG_CHANGED,
@@ -53,6 +54,10 @@ enum event_kind {
     EVENT_PLACEMENT_FAILED,
     EVENT_PLACEMENT_RULES_CHANGED, /* data: the rules */
     EVENT_DEVICE_MEMORY_HELD,      /* data: devices and bytes that an ended engine left in use */
+    EVENT_TASK_DEAD,     /* failed with all tries used up; data: task, error. Subject: its model */
+    EVENT_BATCH_STATE,   /* data: batch, from, to, counts; subject "" */
+    EVENT_TASK_INSTANCE, /* data: instance, host, port, model, change (registered, ready,
+                            unreachable, draining, removed); subject "" */
     EVENT_KIND_MAX_,
 };
 const char *event_kind_name(enum event_kind kind); /* "instance_state" */

@@ -78,7 +78,8 @@ void answer_add_retry(struct gateway *g, struct http_exchange *x, int64_t model_
 
     answer_add_number(x, "retry-after", (ms + 999) / 1000);
     answer_add_number(x, "retry-after-ms", ms);
-    answer_add_number(x, "x-berth-queue-position", dispatch_model_load(d, model_id).waiting + 1);
+    answer_add_number(x, "x-berth-queue-position",
+                      dispatch_model_load(d, model_id).waiting_requests + 1);
     answer_add_number(x, "x-berth-expected-wait-ms", dispatch_expected_wait_ms(d, model_id));
 }
 

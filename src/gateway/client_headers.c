@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "gateway/request.h"
+
 enum { VALUE_MAX = 1024, TRACEPARENT_LENGTH = 55 };
 
 static bool is_hex(struct span s)
@@ -81,6 +83,11 @@ static int read_one(const struct http_header *header, struct client_headers *h,
     case 11:
         if (span_eq_nocase(header->name, "traceparent")) {
             read_traceparent(header->value, h);
+        }
+        break;
+    case 12:
+        if (span_eq_nocase(header->name, "x-session-id") && header->value.n > 0) {
+            h->session = session_hash(header->value);
         }
         break;
     case 14:

@@ -14,6 +14,7 @@ enum { TRACE_ID_SIZE = 33 };
 struct client_headers {
     struct span user_agent;                 /* absent when there is none; good as the head is */
     uint64_t deadline_ms, queue_timeout_ms; /* 0: not given */
+    uint64_t session;                       /* hash of x-session-id; 0: none */
     char trace_id[TRACE_ID_SIZE];           /* of a well-formed traceparent, else "" */
     bool forwards;                          /* some header is for the engine, too */
 };

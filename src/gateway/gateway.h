@@ -11,10 +11,11 @@
  * `keep_alive` (or `ttl`) is berth's and is taken out.
  *
  * Headers that a client may send: x-berth-deadline and x-berth-queue-timeout (durations, no longer
- * than the configured ones), x-request-id, traceparent and tracestate, anthropic-version and
- * anthropic-beta. Those that it gets: x-request-id, x-berth-instance, x-berth-queue-ms; while it
- * waits, or is refused for now, x-berth-queue-position and x-berth-expected-wait-ms; then also
- * retry-after and retry-after-ms.
+ * than the configured ones), x-session-id (what belongs together may go to one instance; without
+ * it the body's prompt_cache_key or user say so), x-request-id, traceparent and tracestate,
+ * anthropic-version and anthropic-beta. Those that it gets: x-request-id, x-berth-instance,
+ * x-berth-queue-ms; while it waits, or is refused for now, x-berth-queue-position and
+ * x-berth-expected-wait-ms; then also retry-after and retry-after-ms.
  */
 #pragma once
 
@@ -25,6 +26,8 @@
 #include "metrics/metrics.h"
 #include "models/models.h"
 #include "placement/placement.h"
+#include "tasks/runner.h"
+#include "tasks/task_types.h"
 
 struct gateway;
 
@@ -38,6 +41,7 @@ struct gateway_in {
     struct dispatch *dispatch;
     struct placement *placement;
     struct metrics *metrics;
+    const struct task_types *task_types; /* what tasks become (task_runner.c); NULL: none run */
 };
 
 struct gateway *gateway_create(const struct gateway_in *in);
@@ -60,6 +64,11 @@ typedef void (*gateway_refuse_fn)(struct http_exchange *x, const char *model_id,
  * with 503, not loaded. Ends the exchange. */
 void gateway_pass(struct gateway *g, struct http_exchange *x, const struct model *model,
                   struct span path, gateway_refuse_fn refuse);
+
+/* Works on tasks of the catalogue's models: each becomes one request to an engine, through dispatch
+ * (behind the requests that somebody waits for), in the same account and history. owner: the
+ * gateway. */
+extern const struct task_runner gateway_task_runner;
 
 /* To be connected to the models' signal, after dispatch: ends a removed model's metrics. */
 void gateway_on_model(void *gateway, const void *model_change);

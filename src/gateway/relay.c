@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/engine_request.h"
 #include "gateway/relay_int.h"
 
 enum {
@@ -90,6 +91,10 @@ static void free_relay(struct relay *r)
     relay_set_spilled(r, 0);
     cancel_call(r);
     if (r->ticket) {
+        if (r->usage.found) {
+            dispatch_note_usage(r->ticket, r->usage.prompt_tokens, r->usage.cached_tokens,
+                                r->usage.completion_tokens);
+        }
         dispatch_release(r->ticket, r->outcome);
     }
     list_remove(&r->node);
@@ -222,17 +227,7 @@ void relay_try_again(struct relay *r, bool unreachable)
     ask_for_instance(r, unreachable);
 }
 
-/* Asking an engine. Headers towards engines are made, or from an allow-list. */
-
-static void put_header(struct buf *out, const char *name, struct span value)
-{
-    if (value.p) {
-        buf_puts(out, name);
-        buf_append(out, ": ", 2);
-        buf_append(out, value.p, value.n);
-        buf_append(out, "\r\n", 2);
-    }
-}
+/* Asking an engine */
 
 static const char *engine_headers(struct relay *r, const struct engine_route *route)
 {
@@ -241,38 +236,15 @@ static const char *engine_headers(struct relay *r, const struct engine_route *ro
 
     buf_clear(out);
     if (r->path) {
-        put_header(out, "Content-Type", http_header_get(head, "content-type"));
-        put_header(out, "Accept", http_header_get(head, "accept"));
+        engine_header(out, "Content-Type", http_header_get(head, "content-type"));
+        engine_header(out, "Accept", http_header_get(head, "accept"));
     } else {
-        buf_puts(out, r->request.stream
-                          ? "Content-Type: application/json\r\nAccept: text/event-stream\r\n"
-                          : "Content-Type: application/json\r\nAccept: application/json\r\n");
+        engine_json_headers(out, r->request.stream);
     }
-    put_header(out, "x-request-id", span_of(r->request_id));
+    engine_header(out, "x-request-id", span_of(r->request_id));
     client_headers_forward(head, &r->headers, out);
-    if (route->headers) {
-        buf_puts(out, route->headers);
-    }
+    engine_route_headers(out, route);
     return buf_data(out);
-}
-
-/* The body names the model as this engine knows it. */
-static void name_model(struct relay *r, const char *name)
-{
-    struct buf text = BUF_INIT(8 * ENGINE_PATH_MAX);
-
-    if (r->path || (!name && !r->model_text)) {
-        return;
-    }
-    free(r->model_text);
-    r->model_text = NULL;
-    if (name && !str_eq(name, r->request.model)) {
-        buf_putc(&text, '"');
-        buf_put_json_escaped(&text, name, strlen(name));
-        buf_putc(&text, '"');
-        r->model_text = buf_take(&text, NULL);
-    }
-    gateway_request_compose(&r->request, span_of(r->model_text));
 }
 
 static const char *path_wanted(const struct relay *r)
@@ -300,7 +272,9 @@ static void ask_engine(struct relay *r, const struct instance *instance)
         relay_fail(r, -EINVAL, NULL, "the path is too long for this engine");
         return;
     }
-    name_model(r, route.model);
+    if (!r->path) {
+        engine_name_model(&r->request, route.model, &r->model_text);
+    }
     request.body = r->request.parts;
     request.body_parts = r->request.part_count;
     request.headers = engine_headers(r, &route);
@@ -337,11 +311,26 @@ static void on_refuse(void *owner, const struct error *e)
     relay_fail(r, e->code, e->code == -ENOENT ? "model_not_found" : NULL, e->text);
 }
 
+/* Only for strategies that look at it. */
+static unsigned hash_prefix(const struct relay *r, uint64_t out[PREFIX_BLOCKS_MAX])
+{
+    const struct strategy *s = dispatch_strategy(r->gateway->in.dispatch, r->model_id);
+
+    return s->looks_at & LOOKS_AT_PREFIX ? prefix_hashes(r->request.prompt, out) : 0;
+}
+
 static void ask_for_instance(struct relay *r, bool unreachable)
 {
+    uint64_t prefix[PREFIX_BLOCKS_MAX];
     struct dispatch_ask ask = {
         .model_id = r->model_id,
+        .rank = RANK_REQUEST,
         .tokens = r->request.tokens,
+        .prompt_tokens = r->request.prompt_tokens,
+        .output_limit = r->request.output_limit,
+        .prefix = prefix,
+        .prefix_count = hash_prefix(r, prefix),
+        .session = r->headers.session ? r->headers.session : r->request.session,
         .queue_timeout_ms = r->headers.queue_timeout_ms,
         .no_load = r->path != NULL,
         .exclude = r->attempts ? r->uuid : NULL,

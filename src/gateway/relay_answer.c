@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/scan.h"
+#include "gateway/engine_request.h"
 #include "gateway/relay_int.h"
 
 enum {
@@ -82,12 +83,6 @@ static void note_first_byte(struct relay *r)
 static bool is_event_stream(const struct http_head *head)
 {
     return span_starts(http_header_get(head, "content-type"), "text/event-stream");
-}
-
-/* An engine that is busy loading, or an endpoint behind a gateway of its own. */
-static bool cannot_serve(int status)
-{
-    return status == 502 || status == 503 || status == 504;
 }
 
 static bool another_is_open(const struct relay *r)
@@ -198,7 +193,7 @@ static void on_head(void *owner, const struct http_head *head)
     struct relay *r = owner;
 
     engines_note_progress(r->gateway->in.engines, r->uuid);
-    if (cannot_serve(head->status) && relay_may_try_again(r) && another_is_open(r)) {
+    if (engine_cannot_serve(head->status) && relay_may_try_again(r) && another_is_open(r)) {
         relay_try_again(r, false);
         return;
     }
@@ -515,21 +510,13 @@ static void tell_refusal(struct relay *r)
     }
 }
 
-/* 501 is a good answer: it was asked for what it never does (a chat model for embeddings). */
-static enum outcome outcome_of(int status)
-{
-    return cannot_serve(status)             ? OUTCOME_FAILED
-           : status >= 500 && status != 501 ? OUTCOME_ERROR
-                                            : OUTCOME_GOOD;
-}
-
 static void on_end(void *owner)
 {
     struct relay *r = owner;
     struct sse_event rest;
 
     relay_end_call(r);
-    r->outcome = outcome_of(r->status);
+    r->outcome = engine_outcome(r->status);
     r->whole = true;
     switch (r->mode) {
     case ANSWER_HELD:

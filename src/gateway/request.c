@@ -10,7 +10,7 @@
 #include "codec/scan.h"
 #include "models/models.h"
 
-enum { BYTES_PER_TOKEN = 4, DEFAULT_OUTPUT_TOKENS = 256, MOST_TOKENS = 10 * 1000 * 1000 };
+enum { BYTES_PER_TOKEN = 4, MOST_TOKENS = 10 * 1000 * 1000 };
 
 enum {
     F_MODEL,
@@ -22,6 +22,13 @@ enum {
     F_MAX_OUTPUT,
     F_KEEP_ALIVE,
     F_TTL,
+    F_SYSTEM,
+    F_INSTRUCTIONS,
+    F_MESSAGES,
+    F_PROMPT,
+    F_INPUT,
+    F_CACHE_KEY,
+    F_USER,
     F_COUNT
 };
 
@@ -35,6 +42,13 @@ static const char *const names[F_COUNT] = {
     [F_MAX_OUTPUT] = "max_output_tokens",
     [F_KEEP_ALIVE] = "keep_alive",
     [F_TTL] = "ttl",
+    [F_SYSTEM] = "system",
+    [F_INSTRUCTIONS] = "instructions",
+    [F_MESSAGES] = "messages",
+    [F_PROMPT] = "prompt",
+    [F_INPUT] = "input",
+    [F_CACHE_KEY] = "prompt_cache_key",
+    [F_USER] = "user",
 };
 
 static bool given(const struct scan_member *m)
@@ -69,19 +83,75 @@ static int read_options(const struct scan_member *f, bool *ret_usage, struct err
     return read_flag(&f[F_USAGE], ret_usage, reterr);
 }
 
-/* The token limit, when it is a sane number; what is wrong with it otherwise is for the engine to
- * say. */
-static uint32_t expected_tokens(const struct scan_member *f, size_t body_bytes)
+/* What it will cost */
+
+static uint32_t prompt_guess(size_t body_bytes)
 {
-    uint64_t prompt = body_bytes / BYTES_PER_TOKEN;
-    int64_t limit = DEFAULT_OUTPUT_TOKENS, v;
+    return (uint32_t)MIN_OF(body_bytes / BYTES_PER_TOKEN, (size_t)MOST_TOKENS);
+}
+
+/* The token limit, when it is a sane number; what is wrong with it otherwise is for the engine to
+ * say. -1: there is none. */
+static int64_t output_limit(const struct scan_member *f)
+{
+    int64_t limit = -1, v;
 
     for (int i = F_MAX_TOKENS; i <= F_MAX_OUTPUT; i++) {
         if (f[i].type == SCAN_NUMBER && scan_int(&f[i], &v, NULL) == 0 && v >= 0) {
             limit = MIN_OF(v, (int64_t)MOST_TOKENS);
         }
     }
-    return (uint32_t)MIN_OF(prompt, (uint64_t)MOST_TOKENS) + (uint32_t)limit;
+    return limit;
+}
+
+static void expect_work(struct gateway_request *r, const struct scan_member *f)
+{
+    int64_t limit = output_limit(f);
+
+    r->prompt_tokens = prompt_guess(r->body.n);
+    r->output_limit = limit > 0 ? (uint32_t)limit : 0;
+    r->tokens = r->prompt_tokens + (limit < 0 ? UNLIMITED_OUTPUT_TOKENS : (uint32_t)limit);
+}
+
+/* What it has in common with others */
+
+uint64_t session_hash(struct span name)
+{
+    uint64_t h = 14695981039346656037ULL;
+
+    for (size_t i = 0; i < name.n; i++) {
+        h = (h ^ (unsigned char)name.p[i]) * 1099511628211ULL;
+    }
+    return h ? h : 1;
+}
+
+static uint64_t session_of(const struct scan_member *f)
+{
+    for (int i = F_CACHE_KEY; i <= F_USER; i++) {
+        if (f[i].type == SCAN_STRING && f[i].value.n > 2) {
+            return session_hash((struct span){ f[i].value.p + 1, f[i].value.n - 2 });
+        }
+    }
+    return 0;
+}
+
+/* A system prompt that stands apart belongs to it where it stands before. */
+static struct span prompt_of(const struct scan_member *f)
+{
+    for (int i = F_MESSAGES; i <= F_INPUT; i++) {
+        struct span prompt = f[i].value;
+
+        for (int s = F_SYSTEM; given(&f[i]) && s <= F_INSTRUCTIONS; s++) {
+            if (given(&f[s]) && f[s].value.p < prompt.p) {
+                prompt.n += (size_t)(prompt.p - f[s].value.p);
+                prompt.p = f[s].value.p;
+            }
+        }
+        if (given(&f[i])) {
+            return prompt;
+        }
+    }
+    return (struct span){ 0 };
 }
 
 /* keep_alive */
@@ -199,7 +269,9 @@ int gateway_request_read(struct span body, bool add_usage, struct gateway_reques
         return n;
     }
     r.model_value = f[F_MODEL].value;
-    r.tokens = expected_tokens(f, body.n);
+    expect_work(&r, f);
+    r.session = session_of(f);
+    r.prompt = prompt_of(f);
     if (add_usage && r.stream && !r.asked_for_usage) {
         r.added_usage = true;
         r.edits[r.edit_count++] = usage_edit(body, f);
@@ -213,8 +285,8 @@ void gateway_request_opaque(struct span body, struct gateway_request *ret)
 {
     *ret = (struct gateway_request){
         .body = body,
-        .tokens =
-            (uint32_t)MIN_OF(body.n / BYTES_PER_TOKEN, (size_t)MOST_TOKENS) + DEFAULT_OUTPUT_TOKENS,
+        .tokens = prompt_guess(body.n) + UNLIMITED_OUTPUT_TOKENS,
+        .prompt_tokens = prompt_guess(body.n),
         .parts = { body },
         .part_count = body.n > 0,
     };

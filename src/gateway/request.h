@@ -10,6 +10,7 @@
 #include "base/str.h"
 
 enum { BODY_EDITS_MAX = 3, BODY_PARTS_MAX = 2 * BODY_EDITS_MAX + 1 };
+enum { UNLIMITED_OUTPUT_TOKENS = 256 }; /* counted for a request that names no limit */
 
 /* [from, to) of the body becomes text. */
 struct body_edit {
@@ -25,6 +26,12 @@ struct gateway_request {
     bool has_keep_alive;
     int64_t keep_alive_ms; /* as models.h has it */
     uint32_t tokens;       /* work expected: prompt guessed from its bytes, plus the output limit */
+    uint32_t prompt_tokens; /* the guess of the prompt alone */
+    uint32_t output_limit;  /* its own; 0: none */
+    uint64_t session;       /* hash of `prompt_cache_key`, else of `user`; 0: neither */
+    /* From the system prompt to the end of what the model reads; absent when that cannot be told.
+     */
+    struct span prompt;
 
     struct span body, model_value;
     struct body_edit edits[BODY_EDITS_MAX - 1]; /* but for the model's */
@@ -44,4 +51,6 @@ void gateway_request_opaque(struct span body, struct gateway_request *ret);
 /* Makes the parts: with this JSON text in place of the model's value, or (absent) with its own.
  * model_text is borrowed as long as the parts are used. */
 void gateway_request_compose(struct gateway_request *r, struct span model_text);
+/* What requests of one session have in common; never 0. */
+uint64_t session_hash(struct span name);
 void gateway_request_finish(struct gateway_request *r);

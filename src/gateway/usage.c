@@ -45,30 +45,49 @@ static size_t object_length(const char *p, size_t n)
 static void read_counts(struct usage *u, struct span object)
 {
     uint64_t prompt, read = 0, written = 0;
+    bool found = number_after(object.p, object.n, SPAN("\"prompt_tokens\""), &prompt);
 
-    if (number_after(object.p, object.n, SPAN("\"prompt_tokens\""), &prompt) ||
-        number_after(object.p, object.n, SPAN("\"input_tokens\""), &prompt)) {
-        u->found = true;
-        /* Anthropic counts what the cache gave, or took, apart. */
+    /* Anthropic counts what the cache gave, or took, apart. */
+    if (!found && number_after(object.p, object.n, SPAN("\"input_tokens\""), &prompt)) {
+        found = true;
         (void)number_after(object.p, object.n, SPAN("\"cache_read_input_tokens\""), &read);
         (void)number_after(object.p, object.n, SPAN("\"cache_creation_input_tokens\""), &written);
+    }
+    if (found) {
         u->prompt_tokens = prompt + read + written;
         u->cached_tokens = read;
         (void)number_after(object.p, object.n, SPAN("\"cached_tokens\""), &u->cached_tokens);
     }
-    u->found |=
+    found |=
         number_after(object.p, object.n, SPAN("\"completion_tokens\""), &u->completion_tokens) ||
         number_after(object.p, object.n, SPAN("\"output_tokens\""), &u->completion_tokens);
+    u->found |= found;
+}
+
+/* Behind the first "usage": in the bytes; NULL when there is none. It is found by its g, which is
+ * rare in what answers are made of: every byte of every answer passes here. */
+static const char *behind_usage(const char *p, const char *end)
+{
+    static const char needle[] = "\"usage\":";
+    enum { NEEDLE = sizeof(needle) - 1, G = 4 };
+
+    while (end - p >= NEEDLE) {
+        const char *g = memchr(p + G, 'g', (size_t)(end - p) - (NEEDLE - 1));
+
+        if (!g || memcmp(g - G, needle, NEEDLE) == 0) {
+            return g ? g - G + NEEDLE : NULL;
+        }
+        p = g - G + 1;
+    }
+    return NULL;
 }
 
 /* The objects after each "usage": in the bytes. */
 static void look(struct usage *u, const char *p, size_t n)
 {
-    static const char needle[] = "\"usage\":";
     const char *end = p + n, *at = p;
 
-    while ((at = memmem(at, (size_t)(end - at), needle, sizeof(needle) - 1))) {
-        at += sizeof(needle) - 1;
+    while ((at = behind_usage(at, end))) {
         while (at < end && *at == ' ') {
             at++;
         }

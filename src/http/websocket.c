@@ -322,3 +322,17 @@ void websocket_close(struct websocket *ws, int code, const char *reason)
         wslay_event_send(ws->wslay);
     }
 }
+
+struct websocket *websocket_destroy(struct websocket *ws)
+{
+    if (!ws || ws->dead) {
+        return NULL;
+    }
+    assert(ws->busy == 0);
+    ws->dead = true;
+    timer_stop(&ws->ping);
+    timer_stop(&ws->begin);
+    stream_close(ws->stream);
+    free_websocket(ws);
+    return NULL;
+}

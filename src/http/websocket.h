@@ -27,3 +27,5 @@ struct websocket *websocket_accept(struct http_exchange *x, const struct websock
 void websocket_send(struct websocket *ws, struct span text);
 /* on_close comes when the closing is done, 5 s later at most. */
 void websocket_close(struct websocket *ws, int code, const char *reason);
+/* Cuts it at once; on_close does not come. Not from inside on_text. Accepts NULL, returns NULL. */
+struct websocket *websocket_destroy(struct websocket *ws);

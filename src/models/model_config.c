@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "models/models.h"
 
-enum { GPU_DEVICES_MAX = 1024, NAME_MAX_CHARACTERS = 255 };
+enum { GPU_DEVICES_MAX = 1024, NAME_MAX_CHARACTERS = 255, WORD_MAX_BYTES = 63 };
 
 struct validation validation_init(void)
 {
@@ -498,6 +498,74 @@ static int read_replicas(const struct reader *in)
     return (int)n;
 }
 
+/* ---- tasks of it ---- */
+
+static const char *const status_names[] = {
+    [MODEL_ONLINE] = "online", [MODEL_OFFLINE] = "offline", [MODEL_MAINTENANCE] = "maintenance"
+};
+_Static_assert(ARRAY_SIZE(status_names) == MODEL_STATUS_MAX_, "every status has its name");
+
+const char *model_status_name(enum model_status s)
+{
+    return status_names[s];
+}
+
+int model_status_from_string(const char *s)
+{
+    for (size_t i = 0; s && i < ARRAY_SIZE(status_names); i++) {
+        if (str_eq(s, status_names[i])) {
+            return (int)i;
+        }
+    }
+    return -EINVAL;
+}
+
+static enum model_status read_task_status(const struct reader *in)
+{
+    _cleanup_(freep) char *word = read_string(in, "task_status", NULLABLE);
+    const int status = word ? model_status_from_string(word) : MODEL_ONLINE;
+
+    if (status < 0) {
+        validation_error(in->v, "task_status must be online, offline or maintenance, not '%.60s'",
+                         word);
+        return MODEL_ONLINE;
+    }
+    return (enum model_status)status;
+}
+
+static int read_max_workers(const struct reader *in)
+{
+    const int64_t n = read_int(in, "max_workers", 0, NULLABLE);
+
+    if (n < 0 || n > MODEL_WORKERS_MAX) {
+        validation_error(in->v, "max_workers must be between 0 (the configured number) and %d",
+                         MODEL_WORKERS_MAX);
+        return 0;
+    }
+    return (int)n;
+}
+
+/* A short word, or NULL; whether there is a strategy of that name is not this room's to know. */
+static char *read_word(const struct reader *in, const char *name)
+{
+    char *word = read_string(in, name, NULLABLE);
+
+    if (word && (word[0] == '\0' || strlen(word) > WORD_MAX_BYTES || has_control(word))) {
+        validation_error(in->v, "%s must have 1 to %d bytes, and no control characters", name,
+                         WORD_MAX_BYTES);
+    }
+    return word;
+}
+
+static void read_type(const struct reader *in, struct model_config *c)
+{
+    c->type = read_word(in, "type");
+    if (c->type && !str_eq(c->type, "openai") && !str_eq(c->type, "local") &&
+        !str_eq(c->type, "custom")) {
+        validation_error(in->v, "type must be openai, local or custom, not '%.60s'", c->type);
+    }
+}
+
 /* ---- the whole ---- */
 
 static void read_members(const struct reader *in, struct model_config *c)
@@ -520,6 +588,10 @@ static void read_members(const struct reader *in, struct model_config *c)
                                          "aliases",
                                          "keep_alive",
                                          "ttl",
+                                         "task_status",
+                                         "max_workers",
+                                         "strategy",
+                                         "type",
                                          "created_at",
                                          "updated_at",
                                          NULL };
@@ -544,6 +616,10 @@ static void read_members(const struct reader *in, struct model_config *c)
     c->replicas = read_replicas(in);
     c->aliases = read_aliases(in);
     c->keep_alive_ms = read_keep_alive(in);
+    c->task_status = read_task_status(in);
+    c->max_workers = read_max_workers(in);
+    c->strategy = read_word(in, "strategy");
+    read_type(in, c);
     warn_unknown(in, known);
     json_decref(empty);
 }
@@ -614,6 +690,8 @@ struct model_config *model_config_free(struct model_config *c)
     json_decref(c->resource_requirements);
     str_list_free(c->aliases);
     free(c->health_check.endpoint);
+    free(c->strategy);
+    free(c->type);
     free(c->created_at);
     free(c->updated_at);
     free(c);
@@ -662,14 +740,15 @@ json_t *model_config_to_json(const struct model_config *c)
                               p->max_attempts, "initial_delay", p->initial_delay_s, "max_delay",
                               p->max_delay_s, "backoff_factor", p->backoff_factor);
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:s?, s:O, s:O, s:o, s:o, s:b, s:b, s:b, s:i, "
-                     "s:o, s:o, s:s?, s:s?}",
-                     "id", c->id, "name", c->name, "framework", c->framework, "model_path",
-                     c->model_path, "priority", c->priority, "gpu_devices", devices_to_json(c),
-                     "additional_parameters", c->additional_parameters, "parameters", c->parameters,
-                     "resource_requirements", c->resource_requirements, "health_check", health,
-                     "retry_policy", retry, "autostart", c->autostart, "pinned", c->pinned,
-                     "on_demand", c->on_demand, "replicas", c->replicas, "aliases",
-                     aliases_to_json(c), "keep_alive", keep_alive_to_json(c->keep_alive_ms),
-                     "created_at", c->created_at, "updated_at", c->updated_at);
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:i, s:o, s:s?, s:O, s:O, s:o, s:o, s:b, s:b, s:b, s:i, "
+        "s:o, s:o, s:s, s:i, s:s?, s:s?, s:s?, s:s?}",
+        "id", c->id, "name", c->name, "framework", c->framework, "model_path", c->model_path,
+        "priority", c->priority, "gpu_devices", devices_to_json(c), "additional_parameters",
+        c->additional_parameters, "parameters", c->parameters, "resource_requirements",
+        c->resource_requirements, "health_check", health, "retry_policy", retry, "autostart",
+        c->autostart, "pinned", c->pinned, "on_demand", c->on_demand, "replicas", c->replicas,
+        "aliases", aliases_to_json(c), "keep_alive", keep_alive_to_json(c->keep_alive_ms),
+        "task_status", model_status_name(c->task_status), "max_workers", c->max_workers, "strategy",
+        c->strategy, "type", c->type, "created_at", c->created_at, "updated_at", c->updated_at);
 }

@@ -164,6 +164,7 @@ static struct entry *remember(struct models *m, const struct model_row *row,
     e->model.config = config;
     e->model.origin = row->origin;
     e->model.wanted = row->wanted;
+    e->model.task_status = row->task_status;
     e->model.epoch = row->epoch;
     remember_names(m, e);
     return e;
@@ -310,13 +311,14 @@ static void apply(struct change *c)
 {
     struct models *m = c->m;
     const struct model_row *row = &c->write.row;
+    const enum model_action action = c->write.action;
     struct entry *e = find_entry(m, row->id);
     bool was_wanted = e && e->model.wanted;
 
     /* One change of a model is in flight at a time: nothing can have taken it away meanwhile. */
-    assert(e || c->write.action == ACTION_ADD);
+    assert(e || action == ACTION_ADD);
     publish_events(c);
-    switch (c->write.action) {
+    switch (action) {
     case ACTION_ADD:
         tell(m, MODEL_ADDED, WISH_USER, remember(m, row, TAKE_PTR(c->config)));
         break;
@@ -330,6 +332,10 @@ static void apply(struct change *c)
     case ACTION_WANT:
         e->model.wanted = row->wanted;
         tell(m, MODEL_WANTED_CHANGED, c->by, e);
+        break;
+    case ACTION_STATUS:
+        e->model.task_status = row->task_status;
+        tell(m, MODEL_STATUS_CHANGED, WISH_USER, e);
         break;
     case ACTION_REMOVE:
         forget(m, e);
@@ -444,8 +450,7 @@ static char *config_text(const struct model_config *c)
     return text ? text : xstrdup("{}");
 }
 
-/* Names of the members that differ; never their values, which may be secrets. */
-static json_t *changed_members(const struct model_config *a, const struct model_config *b)
+json_t *models_changed_members(const struct model_config *a, const struct model_config *b)
 {
     json_t *before = model_config_to_json(a), *after = model_config_to_json(b), *value;
     json_t *names = json_array();
@@ -512,6 +517,24 @@ static json_t *wanted_data(const char *by)
     return json_pack("{s:s}", "by", by);
 }
 
+static void add_status_event(struct change *c, const struct model *model)
+{
+    const enum model_status to = c->write.row.task_status;
+
+    if (to != model->task_status) {
+        add_event(c, EVENT_MODEL_TASK_STATUS, model->config->id,
+                  json_pack("{s:s, s:s}", "from", model_status_name(model->task_status), "to",
+                            model_status_name(to)));
+    }
+}
+
+/* A definition says something new only when it says something else than before. */
+static enum model_status status_after(const struct model_config *config, const struct model *model)
+{
+    return config->task_status == model->config->task_status ? model->task_status
+                                                             : config->task_status;
+}
+
 static void start_update(struct change *c, const struct model *model)
 {
     struct model_row *row = &c->write.row;
@@ -525,15 +548,28 @@ static void start_update(struct change *c, const struct model *model)
     }
     row->origin = c->takes_over ? MODEL_FROM_CONFIG : model->origin;
     row->wanted = model->wanted || turned_on;
+    row->task_status = status_after(config, model);
     row->epoch = model->epoch + 1;
     row->updated_ms = world_wall_ms(c->m->world);
     row->config = config_text(config);
     add_event(c, EVENT_MODEL_UPDATED, config->id,
               json_pack("{s:I, s:o}", "epoch", (json_int_t)row->epoch, "changed",
-                        changed_members(model->config, config)));
+                        models_changed_members(model->config, config)));
     if (row->wanted && !model->wanted) {
         add_event(c, EVENT_MODEL_WANTED, config->id, wanted_data("autostart"));
     }
+    add_status_event(c, model);
+    send(c);
+}
+
+static void start_status(struct change *c, const struct model *model)
+{
+    if (c->write.row.task_status == model->task_status) {
+        make_ready(c, 0, NULL);
+        return;
+    }
+    c->write.row.epoch = model->epoch;
+    add_status_event(c, model);
     send(c);
 }
 
@@ -573,6 +609,9 @@ static void next_change(struct models *m, struct entry *e)
         break;
     case ACTION_WANT:
         start_want(c, &e->model);
+        break;
+    case ACTION_STATUS:
+        start_status(c, &e->model);
         break;
     default:
         start_remove(c, &e->model);
@@ -627,6 +666,7 @@ void models_add(struct models *m, struct model_config *config, enum model_origin
     }
     row->origin = origin;
     row->wanted = model_config_is_wanted(config);
+    row->task_status = config->task_status;
     row->epoch = 1;
     row->created_ms = row->updated_ms = world_wall_ms(m->world);
     row->config = config_text(config);
@@ -655,6 +695,17 @@ void models_update(struct models *m, int64_t id, struct model_config *config, mo
     update(m, id, config, false, done, arg);
 }
 
+void models_take_over(struct models *m, int64_t id, struct model_config *config,
+                      models_done_fn done, void *arg)
+{
+    update(m, id, config, true, done, arg);
+}
+
+void models_later(struct models *m, models_done_fn done, void *arg)
+{
+    make_ready(change_create(m, ACTION_WANT, 0, done, arg), 0, NULL);
+}
+
 void models_remove(struct models *m, int64_t id, models_done_fn done, void *arg)
 {
     enqueue(change_create(m, ACTION_REMOVE, id, done, arg));
@@ -670,81 +721,13 @@ void models_set_wanted(struct models *m, int64_t id, bool wanted, enum model_wis
     enqueue(c);
 }
 
-/* ---- the list of the configuration file ---- */
-
-struct file_change {
-    size_t open; /* changes not yet done, and one for the walk itself */
-    struct error first;
-    models_done_fn done;
-    void *arg;
-};
-
-static void on_file_change(void *arg, int result, int64_t id, const struct error *e)
+void models_set_task_status(struct models *m, int64_t id, enum model_status status,
+                            models_done_fn done, void *arg)
 {
-    struct file_change *f = arg;
+    struct change *c = change_create(m, ACTION_STATUS, id, done, arg);
 
-    if (result < 0 && f->first.code == 0) {
-        f->first = *e;
-    }
-    if (--f->open > 0) {
-        return;
-    }
-    if (f->done) {
-        f->done(f->arg, f->first.code, 0, &f->first);
-    }
-    free(f);
-}
-
-static bool same_definition(const struct model_config *a, const struct model_config *b)
-{
-    json_t *names = changed_members(a, b);
-    bool same = json_array_size(names) == 0;
-
-    json_decref(names);
-    return same;
-}
-
-static void apply_one(struct models *m, struct model_config *config, struct file_change *f)
-{
-    const struct model *model = models_find(m, span_of(config->id));
-
-    if (model && model->origin == MODEL_FROM_CONFIG && same_definition(model->config, config)) {
-        model_config_free(config);
-        return;
-    }
-    f->open++;
-    if (model) {
-        update(m, model->id, config, true, on_file_change, f);
-    } else {
-        models_add(m, config, MODEL_FROM_CONFIG, on_file_change, f);
-    }
-}
-
-void models_apply_config(struct models *m, struct model_config **configs, size_t count,
-                         models_done_fn done, void *arg)
-{
-    struct file_change *f = xcalloc(1, sizeof(*f));
-    struct map listed;
-
-    *f = (struct file_change){ .open = 1, .done = done, .arg = arg };
-    map_init(&listed);
-    for (size_t i = 0; i < count; i++) {
-        map_put(&listed, configs[i]->id, f);
-    }
-    for (size_t i = 0; i < m->count; i++) {
-        const struct model *model = &m->entries[i]->model;
-
-        if (model->origin == MODEL_FROM_CONFIG && !map_get(&listed, model->config->id)) {
-            f->open++;
-            models_remove(m, model->id, on_file_change, f);
-        }
-    }
-    map_finish(&listed);
-    for (size_t i = 0; i < count; i++) {
-        apply_one(m, configs[i], f);
-    }
-    /* The walk's own share ends in a later turn, as done must. */
-    make_ready(change_create(m, ACTION_WANT, 0, on_file_change, f), 0, NULL);
+    c->write.row.task_status = status;
+    enqueue(c);
 }
 
 /* ---- life ---- */

@@ -27,6 +27,7 @@ enum {
     MODEL_WARN_MEMORY_MB = 80 * 1024, /* gpu_memory beyond it is warned of */
     MODEL_ALIASES_MAX = 32,
     MODEL_REPLICAS_MAX = 32,
+    MODEL_WORKERS_MAX = 1000,
     MODELS_MAX = 10000,
 };
 
@@ -45,6 +46,12 @@ struct retry_policy {
     double max_delay_s;     /* 300 */
     double backoff_factor;  /* 2.0 */
 };
+
+/* Tasks of a model run, wait, or wait for the maintainer. Requests are not concerned. Like `wanted`
+ * it is set while berth runs, whoever defined the model, and survives restarts. */
+enum model_status { MODEL_ONLINE, MODEL_OFFLINE, MODEL_MAINTENANCE, MODEL_STATUS_MAX_ };
+const char *model_status_name(enum model_status s); /* "online" … */
+int model_status_from_string(const char *s);        /* -EINVAL */
 
 /* model_config.keep_alive_ms beside a number of milliseconds, of which 0 means: unload as soon as
  * nothing runs */
@@ -74,6 +81,10 @@ struct model_config {
     int64_t keep_alive_ms; /* how long it stays after its last request: `keep_alive` (seconds, a
                               duration such as "5m", negative: for ever) or llama-swap's `ttl`
                               (seconds, 0: for ever) */
+    enum model_status task_status; /* `task_status`: what struct model's begins with; online */
+    int max_workers;               /* tasks of it that may run at once; 0: worker.default_workers */
+    char *strategy; /* how an instance is chosen, a name of dispatch's; NULL: the configured one */
+    char *type;     /* seed 002's word for it, as given at its door (openai, local, custom); NULL */
     char *created_at, *updated_at; /* ISO, set by the catalogue; NULL before */
 };
 
@@ -116,7 +127,8 @@ struct model {
     int64_t id;
     struct model_config *config;
     enum model_origin origin;
-    bool wanted;   /* should run: set by start and autostart, cleared by stop; survives restarts */
+    bool wanted; /* should run: set by start and autostart, cleared by stop; survives restarts */
+    enum model_status task_status;
     int64_t epoch; /* grows with every change of the definition */
 };
 
@@ -150,10 +162,15 @@ typedef void (*models_done_fn)(void *arg, int result, int64_t id, const struct e
 void models_add(struct models *m, struct model_config *config, enum model_origin origin,
                 models_done_fn done, void *arg);
 /* The public id and the origin stay as they were. When autostart is turned on by it, the model
- * becomes wanted. config is taken over in any case. */
+ * becomes wanted. A task_status that is another one than the definition's before becomes
+ * the model's. config is taken over in any case. */
 void models_update(struct models *m, int64_t id, struct model_config *config, models_done_fn done,
                    void *arg);
 void models_remove(struct models *m, int64_t id, models_done_fn done, void *arg);
+/* Whoever defined it. A status that it has already changes nothing and is told to nobody but done.
+ */
+void models_set_task_status(struct models *m, int64_t id, enum model_status status,
+                            models_done_fn done, void *arg);
 /* Who wishes that a model runs, or does not. */
 enum model_wish { WISH_USER, WISH_DEMAND, WISH_IDLE, WISH_MAX_ };
 const char *model_wish_name(enum model_wish wish); /* "user", "demand", "idle" */
@@ -169,7 +186,13 @@ void models_set_wanted(struct models *m, int64_t id, bool wanted, enum model_wis
 void models_apply_config(struct models *m, struct model_config **configs, size_t count,
                          models_done_fn done, void *arg);
 
-enum model_change_kind { MODEL_ADDED, MODEL_UPDATED, MODEL_REMOVED, MODEL_WANTED_CHANGED };
+enum model_change_kind {
+    MODEL_ADDED,
+    MODEL_UPDATED, /* of the definition, the status may have come with it */
+    MODEL_REMOVED,
+    MODEL_WANTED_CHANGED,
+    MODEL_STATUS_CHANGED,
+};
 struct model_change {
     enum model_change_kind kind;
     int64_t id;

@@ -2,8 +2,8 @@
 /*
  * The table of models. A definition is kept as the JSON that it was given as, so that a new member
  * needs no migration. Every change is a compare-and-set on the epoch of the definition; wanted
- * alone does not make a new epoch, since an engine that runs the definition still runs the right
- * one.
+ * or the status alone does not make a new epoch, since an engine that runs the definition still
+ * runs the right one.
  */
 #include <stdlib.h>
 
@@ -21,6 +21,8 @@ static const char *const migrations[] = {
     "  node TEXT NOT NULL DEFAULT 'local',"
     "  created_ms INTEGER NOT NULL,"
     "  updated_ms INTEGER NOT NULL) STRICT",
+    "ALTER TABLE models ADD COLUMN task_status TEXT NOT NULL DEFAULT 'online'"
+    "  CHECK(task_status IN ('online', 'offline', 'maintenance'))",
 };
 const struct store_schema models_schema = { "models", migrations, ARRAY_SIZE(migrations) };
 
@@ -37,7 +39,7 @@ void model_row_finish(struct model_row *row)
     *row = (struct model_row){ 0 };
 }
 
-#define COLUMNS "id, config, origin, wanted, epoch, created_ms, updated_ms"
+#define COLUMNS "id, config, origin, wanted, epoch, created_ms, updated_ms, task_status"
 
 /* config stays the statement's. */
 static struct model_row row_of(struct sql_stmt *st)
@@ -50,6 +52,7 @@ static struct model_row row_of(struct sql_stmt *st)
         .epoch = sql_int(st, 4),
         .created_ms = sql_int(st, 5),
         .updated_ms = sql_int(st, 6),
+        .task_status = (enum model_status)model_status_from_string(sql_text(st, 7)),
     };
 }
 
@@ -75,10 +78,10 @@ static int add(struct model_write *w, struct sql *db, struct error *reterr)
     const struct model_row *row = &w->row;
     int r = sql_run(
         db, reterr,
-        "INSERT INTO models(public_id, config, origin, wanted, epoch, created_ms, updated_ms) "
-        "VALUES(?, ?, ?, ?, ?, ?, ?)",
-        "tttiiii", w->public_id, row->config, model_origin_name(row->origin), (int64_t)row->wanted,
-        row->epoch, row->created_ms, row->updated_ms);
+        "INSERT INTO models(public_id, config, origin, wanted, epoch, created_ms, updated_ms, "
+        "task_status) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+        "tttiiiit", w->public_id, row->config, model_origin_name(row->origin), (int64_t)row->wanted,
+        row->epoch, row->created_ms, row->updated_ms, model_status_name(row->task_status));
 
     if (r == -EEXIST) {
         return error_set(reterr, r, "a model with the id '%s' exists already", w->public_id);
@@ -120,14 +123,19 @@ static int change(struct model_write *w, struct sql *db, struct error *reterr)
     case ACTION_UPDATE: /* row->epoch is the new one */
         r = sql_run(
             db, reterr,
-            "UPDATE models SET config = ?, origin = ?, wanted = ?, epoch = ?, updated_ms = ? "
-            "WHERE id = ? AND epoch = ?",
-            "ttiiiii", row->config, model_origin_name(row->origin), (int64_t)row->wanted,
-            row->epoch, row->updated_ms, row->id, row->epoch - 1);
+            "UPDATE models SET config = ?, origin = ?, wanted = ?, epoch = ?, updated_ms = ?, "
+            "task_status = ? WHERE id = ? AND epoch = ?",
+            "ttiiitii", row->config, model_origin_name(row->origin), (int64_t)row->wanted,
+            row->epoch, row->updated_ms, model_status_name(row->task_status), row->id,
+            row->epoch - 1);
         break;
     case ACTION_WANT:
         r = sql_run(db, reterr, "UPDATE models SET wanted = ? WHERE id = ? AND epoch = ?", "iii",
                     (int64_t)row->wanted, row->id, row->epoch);
+        break;
+    case ACTION_STATUS:
+        r = sql_run(db, reterr, "UPDATE models SET task_status = ? WHERE id = ? AND epoch = ?",
+                    "tii", model_status_name(row->task_status), row->id, row->epoch);
         break;
     default:
         r = sql_run(db, reterr, "DELETE FROM models WHERE id = ? AND epoch = ?", "ii", row->id,

@@ -108,6 +108,11 @@ static void on_collect(void *arg)
     }
 }
 
+void placement_drain(struct placement *p)
+{
+    p->draining = true;
+}
+
 void placement_reconfigure(struct placement *p, const struct config *config)
 {
     p->unload_after_ms = config_duration_ms(config, "placement.unload_after");

@@ -55,6 +55,9 @@ struct placement *placement_create(const struct placement_in *in);
  * aside when berth ended, today's counts. */
 int placement_load(struct placement *p, struct error *reterr) _must_check_;
 void placement_reconfigure(struct placement *p, const struct config *config);
+/* berth goes down: what is wanted stays so, for the next berth; nothing is unloaded for idleness
+ * any more. */
+void placement_drain(struct placement *p);
 /* Before dispatch, engines and models. Accepts NULL, returns NULL. */
 struct placement *placement_destroy(struct placement *p);
 

@@ -215,6 +215,7 @@ struct placement {
     struct gpu *gpu;
     struct metrics *metrics;
     bool loaded;
+    bool draining; /* berth goes down */
 
     /* residency */
     uint64_t unload_after_ms;

@@ -126,7 +126,7 @@ void residency_unload(struct placement *p, struct stay *s)
 {
     const struct model *model = models_get(p->models, s->model_id);
 
-    if (s->unloading) {
+    if (s->unloading || p->draining) {
         return;
     }
     log_info("placement", model->config->id, "unloading: nobody asks for it");

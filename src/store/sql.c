@@ -7,6 +7,7 @@
 #include "store/sql.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
@@ -19,9 +20,11 @@ enum { PROGRESS_STEPS = 1000, BUSY_MS = 10000 };
 struct sql_stmt {
     struct sql *db;
     sqlite3_stmt *handle;
-    bool cached; /* lives in db->cache; else it ends with sql_donep */
-    bool busy;   /* given out */
-    bool ended;  /* sql_next said 0, or failed */
+    const char *text; /* where it stood when it was given last; void when it is not cached */
+    bool cached;      /* lives in db->cache; else it ends with sql_donep */
+    bool busy;        /* given out */
+    bool ended;       /* sql_next said 0, or failed */
+    bool borrows;     /* what is bound outlives its use, and is not copied */
 };
 
 static uint64_t monotonic_ms(void)
@@ -137,13 +140,21 @@ static int configure(struct sql *db, enum sql_mode mode, struct error *reterr)
         reterr);
 }
 
+/* Its figures of memory are nobody's, and cost a lock at each allocation. */
+static void set_up_library(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* refused once it is in use: then it counts on */
+}
+
 int sql_open(const char *path, const char *vfs, enum sql_mode mode, struct sql **ret,
              struct error *reterr)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     struct sql *db = xcalloc(1, sizeof(*db));
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     int rc, r;
 
+    pthread_once(&once, set_up_library);
     map_init(&db->cache);
     rc = sqlite3_open_v2(path, &db->handle,
                          flags | (mode == SQL_OPEN_WRITER ? SQLITE_OPEN_CREATE : 0), vfs);
@@ -217,9 +228,24 @@ bool sql_in_transaction(const struct sql *db)
     return !sqlite3_get_autocommit(db->handle);
 }
 
+/* Texts are mostly constants: where one stands tells which it is, but for those that are made up.
+ */
+static struct sql_stmt *find_cached(struct sql *db, const char *text)
+{
+    struct sql_stmt **recent = &db->recent[((uintptr_t)text >> 3) % SQL_RECENT];
+
+    if (!*recent || (*recent)->text != text || !str_eq(sqlite3_sql((*recent)->handle), text)) {
+        *recent = map_get(&db->cache, text);
+        if (*recent) {
+            (*recent)->text = text;
+        }
+    }
+    return *recent;
+}
+
 static int prepare(struct sql *db, const char *text, struct sql_stmt **ret, struct error *reterr)
 {
-    struct sql_stmt *known = map_get(&db->cache, text);
+    struct sql_stmt *known = find_cached(db, text);
     bool cached = !known && db->cache.count < SQL_CACHE_MAX;
     struct sql_stmt *st;
     int rc;
@@ -247,11 +273,13 @@ static int prepare(struct sql *db, const char *text, struct sql_stmt **ret, stru
 
 static int bind_span(struct sql_stmt *st, int at, struct span s, bool blob)
 {
+    sqlite3_destructor_type keep = st->borrows ? SQLITE_STATIC : SQLITE_TRANSIENT;
+
     if (!s.p) {
         return sqlite3_bind_null(st->handle, at);
     }
-    return blob ? sqlite3_bind_blob64(st->handle, at, s.p, s.n, SQLITE_TRANSIENT)
-                : sqlite3_bind_text64(st->handle, at, s.p, s.n, SQLITE_TRANSIENT, SQLITE_UTF8);
+    return blob ? sqlite3_bind_blob64(st->handle, at, s.p, s.n, keep)
+                : sqlite3_bind_text64(st->handle, at, s.p, s.n, keep, SQLITE_UTF8);
 }
 
 static int bind_all(struct sql_stmt *st, const char *format, va_list ap)
@@ -285,8 +313,8 @@ static int bind_all(struct sql_stmt *st, const char *format, va_list ap)
     return rc;
 }
 
-static int start(struct sql *db, struct sql_stmt **ret, struct error *reterr, const char *text,
-                 const char *format, va_list ap)
+static int start(struct sql *db, bool borrows, struct sql_stmt **ret, struct error *reterr,
+                 const char *text, const char *format, va_list ap)
 {
     _cleanup_(sql_donep) struct sql_stmt *st = NULL;
     int r = prepare(db, text, &st, reterr);
@@ -297,6 +325,7 @@ static int start(struct sql *db, struct sql_stmt **ret, struct error *reterr, co
     assert(st);
     st->busy = true;
     st->ended = false;
+    st->borrows = borrows;
     db->in_use++;
     assert(sqlite3_bind_parameter_count(st->handle) == (int)strlen(format));
     r = bind_all(st, format, ap);
@@ -314,7 +343,7 @@ int sql_query(struct sql *db, struct sql_stmt **ret, struct error *reterr, const
     int r;
 
     va_start(ap, format);
-    r = start(db, ret, reterr, text, format, ap);
+    r = start(db, false, ret, reterr, text, format, ap);
     va_end(ap);
     return r;
 }
@@ -363,7 +392,7 @@ int sql_run(struct sql *db, struct error *reterr, const char *text, const char *
     int r;
 
     va_start(ap, format);
-    r = start(db, &st, reterr, text, format, ap);
+    r = start(db, true, &st, reterr, text, format, ap);
     va_end(ap);
     if (r < 0) {
         return r;

@@ -26,7 +26,7 @@ struct sql_stmt;
 /*
  * Format letters, one an argument: i int64_t, d double, t const char * (NULL is SQL NULL), s struct
  * span (as text; absent is NULL), b struct span (as blob; absent is NULL), n nothing (SQL NULL,
- * takes no argument). Texts and blobs are copied. "" binds nothing.
+ * takes no argument). Texts and blobs need not outlive the call. "" binds nothing.
  *
  * Errors of all three: -EEXIST (a unique value is taken), -EINVAL (another constraint, or bad SQL),
  * -EFBIG (value too big), -ETIMEDOUT (a read ran over its time), -EBUSY, -ENOSPC, -EROFS, -EIO,

@@ -8,12 +8,15 @@
 #include "base/map.h"
 #include "store/sql.h"
 
-enum { SQL_CACHE_MAX = 128 };
+enum { SQL_CACHE_MAX = 128, SQL_RECENT = 64 };
+
+struct sql_stmt;
 
 struct sql {
     sqlite3 *handle;
-    struct map cache;     /* text → struct sql_stmt */
-    size_t in_use;        /* statements given out and not given back */
+    struct map cache;                    /* text → struct sql_stmt */
+    struct sql_stmt *recent[SQL_RECENT]; /* of the cache, by where their text stands */
+    size_t in_use;                       /* statements given out and not given back */
     uint64_t deadline_ms; /* CLOCK_MONOTONIC; statements beyond it end -ETIMEDOUT; 0: none */
     /* The first error of a kind after which nothing more may be written; code 0 while there is
      * none. */

@@ -166,8 +166,11 @@ static void fail_group(struct store *s, struct list *jobs, const struct error *w
     }
 }
 
+/* An operation alone needs no savepoint: what it did is undone with the transaction. */
 static int commit_group(struct sql *db, struct list *jobs, struct error *reterr)
 {
+    const bool alone = jobs->next == jobs->prev;
+    bool failed = false;
     struct job *job;
     int r = sql_script(db, "BEGIN IMMEDIATE", reterr);
 
@@ -175,10 +178,19 @@ static int commit_group(struct sql *db, struct list *jobs, struct error *reterr)
         return r;
     }
     list_for_each (job, jobs, node) {
-        run_in_savepoint(op_of(job), db);
+        if (alone) {
+            run_op(op_of(job), db);
+            failed = op_of(job)->result < 0;
+        } else {
+            run_in_savepoint(op_of(job), db);
+        }
         if (lost(db)) {
             return error_set(reterr, -EIO, "the transaction was lost: %s", op_of(job)->error.text);
         }
+    }
+    if (failed) {
+        rollback(db);
+        return 0;
     }
     return sql_script(db, "COMMIT", reterr);
 }

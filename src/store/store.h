@@ -6,9 +6,9 @@
  *
  * Commit before effect: an operation's `done` runs on the loop after the commit that holds it, so
  * replies, events and signals belong there. An operation that fails is rolled back alone
- * (savepoint); the others of its group commit. When the disk fails (full, I/O error, damaged file),
- * the group that met it ends with -EROFS and the reason, and so does every later write: the store
- * is read-only until berth is started again. (Whether the group that met an I/O error while
+ * (to a savepoint); the others of its group commit. When the disk fails (full, I/O error, damaged
+ * file), the group that met it ends with -EROFS and the reason, and so does every later write: the
+ * store is read-only until berth is started again. (Whether the group that met an I/O error while
  * committing is there after the restart is then not known.)
  *
  * The file is not searched for damage at open: that costs time in proportion to its size, and

@@ -9,8 +9,10 @@ import { dirname, join } from 'node:path';
 import { Daemon, freePort, model } from '../flow/lib/daemon.ts';
 import { ask } from '../flow/lib/http.ts';
 import { berthBin, program, root, scriptedEngine } from '../flow/lib/paths.ts';
-import { hwmKb, kill, rssKb, stat } from '../flow/lib/proc.ts';
+import { alive, hwmKb, kill, rssKb, stat } from '../flow/lib/proc.ts';
 import { until } from '../flow/lib/wait.ts';
+import { type Row, median, row, show, verdict } from './figures.mts';
+import { type Bench, type QueueSample, type RoomFigures, disk, measureQueues, queueReport, queueRows } from './queues.mts';
 
 const quick = Boolean(process.env.QUICK);
 const rounds = Number(process.env.ROUNDS ?? (quick ? 2 : 5));
@@ -23,6 +25,7 @@ const EVENTS = 46; // tokens of an answer: makes it 0.6 KB
 
 const here = import.meta.dirname;
 const out = join(root, 'build/bench');
+const peersDir = join(out, 'peers');
 const work = mkdtempSync(join(tmpdir(), 'berth-bench-'));
 const sseLoad = program('tests/bench', 'sse-load', ['sse_load.c']);
 const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
@@ -166,20 +169,31 @@ async function startHaproxy(socket: string): Promise<Peer | undefined> {
     return { name: 'haproxy', port, pid, headers: [], streams: true };
 }
 
+/** What comes from npm, as the lock file names it; what was installed by an older one is installed anew. */
+function installPeers(): boolean {
+    const lock = readFileSync(join(here, 'peers/package-lock.json'));
+    const stamp = join(peersDir, 'installed-lock.json');
+    if (existsSync(stamp) && readFileSync(stamp).equals(lock)) {
+        return true;
+    }
+    mkdirSync(peersDir, { recursive: true });
+    for (const file of ['package.json', 'package-lock.json']) {
+        writeFileSync(join(peersDir, file), readFileSync(join(here, 'peers', file)));
+    }
+    const npm = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--prefix', peersDir], { encoding: 'utf8' });
+    if (npm.status !== 0) {
+        console.log(`the peers from npm could not be installed, going on without them:\n${npm.stderr ?? npm.error}`);
+        return false;
+    }
+    writeFileSync(stamp, lock);
+    return true;
+}
+
 /** The gateway from npm; 1.11.5 is no longer in the registry, 1.15.2 is (and fails on streams: not measured there). */
 async function startPortkey(enginePort: number): Promise<Peer | undefined> {
-    const dir = join(out, 'peers');
-    const entry = join(dir, 'node_modules/@portkey-ai/gateway/build/start-server.js');
+    const entry = join(peersDir, 'node_modules/@portkey-ai/gateway/build/start-server.js');
     if (!existsSync(entry)) {
-        mkdirSync(dir, { recursive: true });
-        for (const file of ['package.json', 'package-lock.json']) {
-            writeFileSync(join(dir, file), readFileSync(join(here, 'peers', file)));
-        }
-        const npm = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--prefix', dir], { encoding: 'utf8' });
-        if (npm.status !== 0) {
-            console.log(`@portkey-ai/gateway could not be installed, going on without it:\n${npm.stderr ?? npm.error}`);
-            return undefined;
-        }
+        return undefined;
     }
     const port = await freePort();
     const pid = background(process.execPath, [entry, `--port=${port}`, '--headless'], { TRUSTED_CUSTOM_HOSTS: '127.0.0.1', NODE_ENV: 'production' });
@@ -354,15 +368,38 @@ async function measureSizes(): Promise<Sizes> {
     return { idleMb, streamsHwmMb, listenMs };
 }
 
-/* ---- arithmetic alone: placement and planner ---- */
+/* ---- queues ---- */
+
+const queueRounds = Math.min(rounds, 3);
+
+function bench(): Bench {
+    return {
+        work,
+        peers: peersDir,
+        seconds: loadSeconds,
+        background,
+        listening,
+        cpuSeconds,
+        end: async (pid) => {
+            kill(pid, 'SIGTERM');
+            await until(`process ${pid} to end`, () => !alive(pid), 20_000, 10);
+        },
+        which,
+        complain,
+    };
+}
+
+/* ---- arithmetic alone: placement, planner, dispatch; and the tasks' room ---- */
 
 interface Arithmetic {
+    tasks?: RoomFigures;
+    dispatch?: { us_64: number; us_10000: number };
     placement?: { ms_1000: number; ms_10000: number; optimal: number; worst: number };
     planner?: { evaluations: number; search_ms: number };
 }
 
 /** Runs a C program that stands beside berth; its last line is its figures. */
-function figures(name: string): any {
+function figures(name: string, parse: (line: string) => any = JSON.parse): any {
     const path = join(dirname(realpathSync(berthBin)), 'tests/bench', name);
     if (!existsSync(path)) {
         console.log(`no ${path}, going on without it`);
@@ -370,19 +407,15 @@ function figures(name: string): any {
     }
     const text = execFileSync(path, { encoding: 'utf8' });
     process.stdout.write(text);
-    return JSON.parse(text.trimEnd().split('\n').at(-1)!);
+    return parse(text.trimEnd().split('\n').at(-1)!);
+}
+
+function dispatchFigures(line: string): Arithmetic['dispatch'] {
+    const [, few, many] = /([\d.]+) over 64 instances, ([\d.]+) over 10000/.exec(line) ?? [];
+    return { us_64: Number(few), us_10000: Number(many) };
 }
 
 /* ---- the report ---- */
-
-function median(values: Array<number | undefined>): number {
-    const sorted = values.filter((value): value is number => value !== undefined).sort((a, b) => a - b);
-    return sorted.length === 0 ? NaN : sorted[Math.floor(sorted.length / 2)];
-}
-
-function show(value: number | undefined, digits = 1): string {
-    return value === undefined || Number.isNaN(value) ? '-' : value.toFixed(digits);
-}
 
 function of(peer: string, field: keyof Sample): number {
     return median(samples.filter((sample) => sample.peer === peer).map((sample) => sample[field] as number | undefined));
@@ -402,24 +435,7 @@ function ratio(field: keyof Sample, peer: string, value: (sample: Sample, direct
     return median(ratios);
 }
 
-interface Row {
-    what: string;
-    figure: string;
-    target: string;
-    pass: boolean | undefined;
-}
-
-function row(what: string, figure: number, digits: number, unit: string, compare: '>=' | '<=', target: number): Row {
-    const known = !Number.isNaN(figure);
-    return {
-        what,
-        figure: known ? `${figure.toFixed(digits)}${unit}` : 'not measured',
-        target: `${compare} ${target}${unit}`,
-        pass: known ? (compare === '>=' ? figure >= target : figure <= target) : undefined,
-    };
-}
-
-function rows(sizes: Sizes | undefined, { placement, planner }: Arithmetic): Row[] {
+function rows(sizes: Sizes | undefined, queues: QueueSample[], { placement, planner, tasks, dispatch }: Arithmetic): Row[] {
     const perCpu = (sample: Sample) => 1 / sample.usPerRequest!;
     const added = (sample: Sample, direct: Sample | undefined) => Math.max(sample.p50! - (direct?.p50 ?? 0), 1);
     return [
@@ -436,14 +452,13 @@ function rows(sizes: Sizes | undefined, { placement, planner }: Arithmetic): Row
         row('the worst of them, of the best value', 100 * (placement?.worst ?? NaN), 1, ' %', '>=', 90),
         row('plan evaluations a second, one core, the slowest of three models', (planner?.evaluations ?? NaN) / 1000, 0, ' thousand', '>=', 500),
         row('plan search, 1,024 chips', planner?.search_ms ?? NaN, 0, ' ms', '<=', 1000),
+        ...queueRows(queues, tasks),
+        row('dispatch decision, 64 instances, the slowest strategy', dispatch?.us_64 ?? NaN, 1, ' us', '<=', 10),
+        row('dispatch decision, 10,000 instances', dispatch?.us_10000 ?? NaN, 0, ' us', '<=', 200),
     ];
 }
 
-function verdict(row: Row): string {
-    return row.pass === undefined ? '-' : row.pass ? 'pass' : 'MISS';
-}
-
-function report(peers: Peer[], table: Row[]): string {
+function report(peers: Peer[], queueLines: string[], table: Row[]): string {
     const lines = [
         '# berth beside its peers',
         '',
@@ -456,6 +471,7 @@ function report(peers: Peer[], table: Row[]): string {
         ...peers.map(({ name }) => `| ${name} | ${show(of(name, 'rps'), 0)} | ${show(of(name, 'usPerRequest'))} | ${show(1e6 / of(name, 'usPerRequest'), 0)} | ` +
             `${show(of(name, 'p50'), 0)} | ${show(of(name, 'p99'), 0)} | ${show(of(name, 'usPerChunk'))} | ${show(of(name, 'rssMb'))} |`),
         '',
+        ...queueLines,
         '| target | measured | wanted | |',
         '|---|---|---|---|',
         ...table.map((row) => `| ${row.what} | ${row.figure} | ${row.target} | ${verdict(row)} |`),
@@ -466,6 +482,7 @@ function report(peers: Peer[], table: Row[]): string {
 
 async function main(): Promise<void> {
     mkdirSync(out, { recursive: true });
+    installPeers();
     const socket = join(work, 'mock.sock');
     mock(['--host', socket]);
     const direct = await startDirect();
@@ -473,7 +490,7 @@ async function main(): Promise<void> {
     if (!withBerth) {
         console.log(`no berth at ${berthBin}: measuring the peers alone`);
     }
-    const started = [
+    const started = process.env.NO_PROXIES ? [] : [
         direct,
         await startNginx(socket),
         await startHaproxy(socket),
@@ -485,18 +502,22 @@ async function main(): Promise<void> {
     for (const peer of peers) {
         await checkContent(peer);
     }
-    for (let round = 0; round < rounds; round++) {
+    for (let round = 0; round < rounds && peers.length > 0; round++) {
         await roundOf(peers, round, answerBytes);
     }
     for (const peer of peers) {
         await checkContent(peer);
     }
-    const sizes = withBerth ? await measureSizes() : undefined;
-    const arithmetic: Arithmetic = withBerth ? { placement: figures('placement-bench'), planner: figures('planner-bench') } : {};
-    const table = rows(sizes, arithmetic);
-    const text = report(peers, table);
+    const sizes = withBerth && peers.length > 0 ? await measureSizes() : undefined;
+    const place = disk(work);
+    const queues = withBerth && !process.env.NO_QUEUES ? await measureQueues(bench(), queueRounds) : [];
+    const arithmetic: Arithmetic = withBerth
+        ? { placement: figures('placement-bench'), planner: figures('planner-bench'), tasks: figures('tasks-bench'), dispatch: figures('dispatch-bench', dispatchFigures) }
+        : {};
+    const table = rows(sizes, queues, arithmetic);
+    const text = report(peers, queueReport(queues, place, work), table);
     writeFileSync(join(out, 'report.md'), text);
-    writeFileSync(join(out, 'report.json'), JSON.stringify({ rounds, answerBytes, samples, sizes, arithmetic, table, wrong }, null, 2) + '\n');
+    writeFileSync(join(out, 'report.json'), JSON.stringify({ rounds, answerBytes, samples, sizes, place, queues, arithmetic, table, wrong }, null, 2) + '\n');
     console.log(`\n${text}\nwritten to build/bench/report.md and report.json`);
     process.exit(wrong > 0 ? 1 : 0);
 }

@@ -2,12 +2,13 @@
 // The command line: every command does what its help says, speaks JSON when asked, and its exit code can be trusted.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Daemon } from './lib/daemon.ts';
 import { berthBin } from './lib/paths.ts';
 import { alive } from './lib/proc.ts';
+import { until } from './lib/wait.ts';
 
 let daemon: Daemon;
 
@@ -55,7 +56,7 @@ function berth(args: string[], environment: Record<string, string> = {}, timeout
 test('help names every command, and each has its own', async () => {
     const help = await berth(['help']);
     assert.equal(help.code, 0, help.err);
-    for (const command of ['serve', 'ps', 'models', 'load', 'stop', 'rm', 'logs', 'events', 'queue', 'why', 'history', 'policy', 'gpus', 'config', 'doctor', 'completion']) {
+    for (const command of ['serve', 'ps', 'models', 'load', 'stop', 'rm', 'logs', 'events', 'queue', 'why', 'history', 'policy', 'gpus', 'submit', 'tasks', 'batch', 'batches', 'ti', 'config', 'doctor', 'completion']) {
         assert.match(help.out, new RegExp(`^ *${command}\\b`, 'm'), command);
         const own = await berth([command, '--help']);
         assert.equal(own.code, 0, `${command} --help: ${own.err}`);
@@ -299,4 +300,86 @@ test('without a daemon the commands say so', async () => {
 test('the admin socket is for its owner only', async () => {
     assert.equal(statSync(daemon.dataDir).mode & 0o077, 0, 'the data directory is closed to others');
     assert.ok(statSync(join(daemon.dataDir, 'berth.sock')).isSocket());
+});
+
+test('tasks: submit, look, wait, cancel, retry, remove', async () => {
+    await daemon.create({ ...daemon.scripted('clerk'), max_workers: 1 });
+    const done = await berth(['submit', 'clerk', 'some text', '--wait']);
+    assert.equal(done.code, 0, done.err);
+    assert.notEqual(done.out.trim(), '');
+    const piped = await berth(['submit', 'clerk', '@input.txt', '--type', 'summarization', '--json', '--wait']);
+    assert.equal(piped.code, 4, 'there is no such file');
+    writeFileSync(join(daemon.dir, 'input.txt'), 'from a file');
+    const file = await berth(['submit', 'clerk', '@input.txt', '--type', 'summarization', '--json', '--wait']);
+    assert.equal(file.code, 0, file.err);
+    assert.equal(file.json.status, 'completed');
+    assert.equal(file.json.input, 'from a file');
+
+    const late = await berth(['submit', 'clerk', 'later', '--delay', '1h', '--priority', 'high', '--json']);
+    assert.equal(late.code, 0, late.err);
+    assert.equal(late.json.status, 'pending');
+    const id = String(late.json.id);
+    assert.match((await berth(['tasks', '--status', 'pending'])).out, new RegExp(`^${id} +clerk +text-generation +pending +high`, 'm'));
+    assert.match((await berth(['tasks', id])).out, /^waits +\S/m);
+    assert.match((await berth(['queue'])).out, /^clerk +online +0 +0 +0 +1 +0 +1 /m);
+    assert.equal((await berth(['tasks', 'priority', 'low', id])).out, `task ${id} is of low priority\n`);
+    assert.equal((await berth(['tasks', id, '--json'])).json.priority, 1);
+    assert.equal((await berth(['tasks', 'rm', id])).code, 2, 'it has not ended');
+    assert.equal((await berth(['tasks', 'cancel', id])).out, `task ${id} is cancelled\n`);
+    const twice = await berth(['tasks', 'cancel', id]);
+    assert.equal(twice.code, 2);
+    assert.match(twice.err, /cancelled/);
+    assert.equal((await berth(['tasks', 'rm', id])).code, 0);
+    assert.equal((await berth(['tasks', id])).code, 4);
+    assert.equal((await berth(['submit', 'nobody', 'x'])).code, 4);
+    assert.equal((await berth(['submit', 'clerk', 'x', '--type', 'nonsense'])).code, 2);
+    assert.match((await berth(['tasks', 'stats'])).out, /^clerk +\d+ /m);
+    assert.match((await berth(['tasks', '--model', 'clerk', '-n', '1'])).out, /\bclerk\b/);
+    assert.equal((await berth(['tasks', '--model', 'nobody'])).code, 4);
+});
+
+test('submit --wait stays through a kill of berth', async () => {
+    const own = await Daemon.start();
+    await own.create(own.scripted('night'));
+    const setStatus = (status: string) => own.ask({ method: 'PUT', path: '/api/v1/models/1/status', body: { status } });
+    assert.equal((await setStatus('offline')).status, 200);
+    const waiting = berth(['submit', 'night', 'x', '--wait'], { BERTH_DATA_DIR: own.dataDir });
+    await until('the task to be there', async () => (await own.get('/api/v1/tasks')).json.total === 1);
+    await own.kill9();
+    await own.launch();
+    assert.equal((await setStatus('online')).status, 200);
+    const run = await waiting;
+    assert.equal(run.code, 0, run.err);
+    assert.notEqual(run.out.trim(), '');
+    assert.deepEqual(await own.finish(), []);
+});
+
+test('batches: hand over, wait, list, fetch', async () => {
+    await daemon.create(daemon.scripted('writer'));
+    const line = (id: string, model = 'writer') => JSON.stringify({ custom_id: id, method: 'POST', url: '/v1/chat/completions', body: { model, messages: [{ role: 'user', content: id }] } });
+    writeFileSync(join(daemon.dir, 'lines.jsonl'), `${line('a')}\n${line('b')}\n`);
+    const run = await berth(['batch', 'lines.jsonl', '--wait', '--output', 'answers.jsonl']);
+    assert.equal(run.code, 0, run.out + run.err);
+    const id = /^(\S+) is completed, 2 of 2$/m.exec(run.out)?.[1];
+    assert.ok(id, run.out);
+    const answers = readFileSync(join(daemon.dir, 'answers.jsonl'), 'utf8').trim().split('\n').map((text) => JSON.parse(text));
+    assert.deepEqual(answers.map((answer) => [answer.custom_id, answer.response.status_code]), [['a', 200], ['b', 200]]);
+    assert.match((await berth(['batches'])).out, new RegExp(`^${id} +completed +/v1/chat/completions +2 +2 +0 `, 'm'));
+    assert.equal((await berth(['batches', 'fetch', id])).out, readFileSync(join(daemon.dir, 'answers.jsonl'), 'utf8'));
+    writeFileSync(join(daemon.dir, 'wrong.jsonl'), `${line('a')}\n${line('b', 'nobody')}\n`);
+    const wrong = await berth(['batch', 'wrong.jsonl', '--wait']);
+    assert.equal(wrong.code, 1);
+    assert.match(wrong.err, /line 2: .*nobody/);
+    assert.equal((await berth(['batches', 'cancel', 'batch_nothing'])).code, 4);
+});
+
+test('Task Instances are registered, listed and removed', async () => {
+    const registered = await berth(['ti', 'register', '127.0.0.1:1', '--model', 'ocr', '--json']);
+    assert.equal(registered.code, 0, registered.err);
+    const uuid = registered.json.ti_uuid;
+    assert.match((await berth(['ti'])).out, new RegExp(`^${uuid} +http://127.0.0.1:1 +ocr +unreachable `, 'm'));
+    assert.equal((await berth(['ti', 'rm', uuid])).code, 0);
+    const again = await berth(['ti', 'rm', uuid]);
+    assert.equal(again.code, 1);
+    assert.match(again.err, /not found/);
 });

@@ -105,6 +105,13 @@ static const char *const strategy_settings[] = {
     "BERTH_GATEWAY_STRATEGY=power_of_two",
     "BERTH_GATEWAY_STRATEGY=round_robin",
     "BERTH_GATEWAY_STRATEGY=weighted",
+    "BERTH_GATEWAY_STRATEGY=random",
+    "BERTH_GATEWAY_STRATEGY=shortest_queue",
+    "BERTH_GATEWAY_STRATEGY=weighted_wait",
+    "BERTH_GATEWAY_STRATEGY=probabilistic",
+    "BERTH_GATEWAY_STRATEGY=earliest_completion",
+    "BERTH_GATEWAY_STRATEGY=prefix_affinity",
+    "BERTH_GATEWAY_STRATEGY=session_affinity",
 };
 
 static struct rig *build_rig(struct house *h, uint64_t seed)
@@ -357,7 +364,7 @@ static void change_strategy(struct scene *s)
         strchr(strategy_settings[scene_below(s, ARRAY_SIZE(strategy_settings))], '=');
     struct error e = { 0 };
 
-    assert_int_equal(dispatch_set_strategy(s->dispatch, name + 1, &e), 0);
+    assert_int_equal(dispatch_set_strategy(s->dispatch, 0, name + 1, &e), 0);
 }
 
 /* No more wait than may, but for those who lost their engine. */

@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-/* SEED from the environment (it replays one history), else FIRST_SEED (the first of many: the gate's runs are all alike),
- * else a fresh one; printed, so that a failure can be replayed. */
+/* SEED from the environment (it replays one history), else FIRST_SEED (the first of many: the
+ * gate's runs are all alike), else a fresh one; printed, so that a failure can be replayed. */
 static inline uint64_t test_seed(const char *test)
 {
     const char *given = getenv("SEED") ? getenv("SEED") : getenv("FIRST_SEED");

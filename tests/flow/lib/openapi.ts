@@ -16,7 +16,9 @@ observers.push(observe);
 export const observedFetch: typeof fetch = async (input, init) => {
     const response = await fetch(input, init);
     const url = new URL(typeof input === 'string' ? input : input instanceof URL ? input.href : input.url);
-    observe(init?.method ?? 'GET', url.pathname, response.status);
+    if (url.protocol !== 'data:') { // which the openai client fetches to learn what fetch can do
+        observe(init?.method ?? 'GET', url.pathname, response.status);
+    }
     return response;
 };
 

@@ -97,10 +97,17 @@ static const struct option_table test_options = { test_rows, ARRAY_SIZE(test_row
 
 static void load_config(struct fixture *f)
 {
-    const struct option_table *const tables[] = { &test_options,     &access_options,
-                                                  &gpu_options,      &engines_options,
-                                                  &dispatch_options, &placement_options,
-                                                  &gateway_options,  NULL };
+    const struct option_table *const tables[] = { &test_options,
+                                                  &access_options,
+                                                  &gpu_options,
+                                                  &engines_options,
+                                                  &dispatch_options,
+                                                  &placement_options,
+                                                  &gateway_options,
+                                                  &tasks_options,
+                                                  &webhooks_options,
+                                                  &api_options,
+                                                  NULL };
     char *setting = xasprintf("BERTH_ENGINES_LLAMA_SERVER=%s/engine", f->dir);
     const char *const env[] = { setting, "BERTH_GPU_SCRIPTED=devices.yaml",
                                 "BERTH_GPU_INTERVAL=10s",
@@ -141,7 +148,8 @@ static void make_files(struct fixture *f)
 static void build(struct fixture *f)
 {
     static const struct store_schema *const schemas[] = { &events_schema,    &access_schema,
-                                                          &models_schema,    &engines_schema,
+                                                          &models_schema,    &webhooks_schema,
+                                                          &tasks_schema,     &engines_schema,
                                                           &placement_schema, NULL };
     const struct store_options store = { .path = ":memory:", .schemas = schemas };
     struct error e = { 0 };
@@ -160,6 +168,15 @@ static void build(struct fixture *f)
     assert_int_equal(access_create(f->world, f->store, f->config, false, &f->access, &new_key, &e),
                      0);
     assert_null(new_key);
+    assert_int_equal(task_types_create(f->config, &f->task_types, &e), 0);
+    f->webhooks = webhooks_create(f->world, f->config, f->store, f->metrics);
+    f->tasks = tasks_create(&(struct tasks_in){ .world = f->world,
+                                                .config = f->config,
+                                                .store = f->store,
+                                                .events = f->events,
+                                                .models = f->models,
+                                                .metrics = f->metrics });
+    tasks_set_webhooks(f->tasks, f->webhooks);
     f->engines = engines_create(&(struct engines_options_in){ .world = f->world,
                                                               .config = f->config,
                                                               .store = f->store,
@@ -186,7 +203,10 @@ static void build(struct fixture *f)
                                                       .engines = f->engines,
                                                       .dispatch = f->dispatch,
                                                       .placement = f->placement,
-                                                      .metrics = f->metrics });
+                                                      .metrics = f->metrics,
+                                                      .task_types = f->task_types });
+    tasks_set_runner(f->tasks, TASK_OF_QUEUE, &gateway_task_runner, f->gateway);
+    tasks_set_runner(f->tasks, TASK_OF_BATCH, &gateway_task_runner, f->gateway);
     f->monitor = monitor_create(&(struct monitor_in){ .world = f->world,
                                                       .gpu = f->gpu,
                                                       .models = f->models,
@@ -204,6 +224,8 @@ static void build(struct fixture *f)
                                           .placement = f->placement,
                                           .gateway = f->gateway,
                                           .gpu = f->gpu,
+                                          .tasks = f->tasks,
+                                          .task_types = f->task_types,
                                           .monitor = f->monitor,
                                           .metrics = f->metrics,
                                           .router = f->router,
@@ -244,6 +266,9 @@ struct fixture *fixture_create(void)
     listen_to(f, models_signal(f->models), dispatch_on_model, f->dispatch);
     listen_to(f, models_signal(f->models), placement_on_model, f->placement);
     listen_to(f, models_signal(f->models), gateway_on_model, f->gateway);
+    listen_to(f, models_signal(f->models), tasks_on_model, f->tasks);
+    listen_to(f, models_signal(f->models), api_on_model, f->api);
+    listen_to(f, tasks_signal(f->tasks), api_on_task, f->api);
     listen_to(f, engines_signal(f->engines), dispatch_on_instance, f->dispatch);
     listen_to(f, engines_signal(f->engines), placement_on_instance, f->placement);
     listen_to(f, dispatch_demand_signal(f->dispatch), placement_on_demand, f->placement);
@@ -253,6 +278,7 @@ struct fixture *fixture_create(void)
     sim_run_for(f->world, 10);
     sim_set_program(f->world, "/engine", &engine_program, f);
     assert_int_equal(engines_recover(f->engines, &e), 0);
+    assert_int_equal(tasks_start(f->tasks, &e), 0);
 
     struct http_server_options options = server;
     options.owner = f->front;
@@ -289,11 +315,14 @@ void fixture_destroy(struct fixture *f)
     front_destroy(f->front);
     router_destroy(f->router);
     monitor_destroy(f->monitor);
+    tasks_destroy(f->tasks);
+    webhooks_destroy(f->webhooks);
     gateway_destroy(f->gateway);
     placement_destroy(f->placement);
     dispatch_destroy(f->dispatch);
     engines_destroy(f->engines);
     api_destroy(f->api);
+    task_types_destroy(f->task_types);
     store_close(f->store);
     models_destroy(f->models);
     access_destroy(f->access);

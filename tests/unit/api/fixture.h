@@ -24,6 +24,9 @@ struct fixture {
     struct engines *engines;
     struct dispatch *dispatch;
     struct placement *placement;
+    struct task_types *task_types;
+    struct webhooks *webhooks;
+    struct tasks *tasks;
     struct gateway *gateway;
     struct monitor *monitor;
     struct router *router;
@@ -32,7 +35,7 @@ struct fixture {
     struct http_server *server;
     struct access_listener tag;
     struct http_upstream *client;
-    struct listener listeners[12];
+    struct listener listeners[16];
     size_t listener_count;
     char dir[64]; /* real and temporary, the working directory: holds model.gguf and an executable
                      "engine" */

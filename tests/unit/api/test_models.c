@@ -491,6 +491,69 @@ static void test_remote_instance(void **state)
     fixture_destroy(f);
 }
 
+static void expect_task_status(struct fixture *f, const char *id, const char *status)
+{
+    _cleanup_(freep) char *info = xasprintf("/api/models/%s", id);
+    _cleanup_(freep) char *config = xasprintf("/api/models/%s/config", id);
+    struct answer a = ask(f, "GET", info, NULL);
+
+    assert_string_equal(str(a.json, "task_status"), status);
+    answer_finish(&a);
+    a = ask(f, "GET", config, NULL);
+    assert_string_equal(str(a.json, "task_status"), status);
+    answer_finish(&a);
+}
+
+/* Whether tasks run is said while berth runs, also of a model that the config file defines. */
+static void test_task_status(void **state)
+{
+    struct fixture *f = fixture_create();
+    char *plain = definition(f, "m"), *online;
+
+    define(f, "m");
+    expect_task_status(f, "m", "online");
+    ask_expect(f, 200, "PUT", "/api/models/m/task-status", "{\"status\":\"maintenance\"}");
+    expect_task_status(f, "m", "maintenance");
+    ask_expect(f, 200, "PUT", "/api/models/m", plain); /* says nothing of it */
+    expect_task_status(f, "m", "maintenance");
+    plain[strlen(plain) - 1] = '\0';
+    online = xasprintf("%s,\"task_status\":\"online\"}", plain);
+    ask_expect(f, 200, "PUT", "/api/models/m", online); /* what the definition said before */
+    expect_task_status(f, "m", "online");
+    ask_expect(f, 422, "PUT", "/api/models/m/task-status", "{\"status\":\"asleep\"}");
+    ask_expect(f, 422, "PUT", "/api/models/m/task-status", "{}");
+    ask_expect(f, 404, "PUT", "/api/models/n/task-status", "{\"status\":\"online\"}");
+    free(plain);
+    free(online);
+    fixture_destroy(f);
+}
+
+static void test_task_status_of_the_files(void **state)
+{
+    struct fixture *f = fixture_create();
+    char *text = definition(f, "m");
+    json_t *json = json_loads(text, 0, NULL);
+    struct validation v = validation_init();
+    struct model_config *config = model_config_parse(json, &v);
+
+    models_apply_config(f->models, &config, 1, NULL, NULL);
+    sim_run_for(f->world, 50);
+    ask_expect(f, 409, "PUT", "/api/models/m", text);
+    ask_expect(f, 200, "PUT", "/api/models/m/task-status", "{\"status\":\"offline\"}");
+    expect_task_status(f, "m", "offline");
+    ask_expect(f, 200, "PUT", "/api/v1/models/1/status", "{\"status\":\"maintenance\"}");
+    expect_task_status(f, "m", "maintenance");
+    ask_expect(f, 200, "PUT", "/api/v1/models/1", "{\"status\":\"online\"}");
+    expect_task_status(f, "m", "online");
+    ask_expect(f, 409, "PUT", "/api/v1/models/1", "{\"status\":\"offline\",\"max_workers\":3}");
+    ask_expect(f, 409, "DELETE", "/api/v1/models/1", NULL);
+    expect_task_status(f, "m", "online");
+    validation_finish(&v);
+    json_decref(json);
+    free(text);
+    fixture_destroy(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -499,6 +562,7 @@ int main(void)
         cmocka_unit_test(test_validate),       cmocka_unit_test(test_start_stop),
         cmocka_unit_test(test_change_running), cmocka_unit_test(test_delete_is_stored),
         cmocka_unit_test(test_cannot_start),   cmocka_unit_test(test_config_model),
+        cmocka_unit_test(test_task_status),    cmocka_unit_test(test_task_status_of_the_files),
         cmocka_unit_test(test_client_leaves),  cmocka_unit_test(test_remote_instance),
     };
 

@@ -99,7 +99,10 @@ static void test_openapi(void **state)
     }
     assert_int_equal(routes, models_route_count + events_route_count + ops_route_count +
                                  proxy_route_count + system_route_count + scheduler_route_count +
-                                 monitoring_route_count + gateway_routes(f->gateway)->count +
+                                 monitoring_route_count + tasks_route_count +
+                                 task_models_route_count + task_stats_route_count +
+                                 websockets_route_count + task_instances_route_count +
+                                 batches_route_count + gateway_routes(f->gateway)->count +
                                  gateway_anthropic_routes(f->gateway)->count +
                                  gateway_ollama_routes(f->gateway)->count);
     check_refs(a.json, a.json);

@@ -22,6 +22,30 @@ static void appends_and_consumes(void **state)
     buf_finish(&b);
 }
 
+static void prints_whatever_its_length(void **state)
+{
+    static const int64_t numbers[] = { 0, 7, -7, 10, INT64_MAX, INT64_MIN };
+    static const int lengths[] = { 1, 510, 511, 512, 513, 3000 };
+
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        struct buf b = BUF_INIT(1000);
+        char text[32];
+
+        snprintf(text, sizeof(text), "%lld", (long long)numbers[i]);
+        assert_int_equal(buf_put_int(&b, numbers[i]), 0);
+        assert_string_equal(buf_data(&b), text);
+        buf_finish(&b);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+        struct buf b = BUF_INIT(10000);
+
+        assert_int_equal(buf_printf(&b, "%*d", lengths[i], 5), 0);
+        assert_int_equal(b.len, lengths[i]);
+        assert_int_equal(buf_data(&b)[b.len - 1], '5');
+        buf_finish(&b);
+    }
+}
+
 static void keeps_its_maximum(void **state)
 {
     struct buf b = BUF_INIT(10);
@@ -103,7 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(appends_and_consumes),  cmocka_unit_test(keeps_its_maximum),
         cmocka_unit_test(escapes_json),          cmocka_unit_test(is_taken_as_a_string),
-        cmocka_unit_test(behaves_like_an_array),
+        cmocka_unit_test(behaves_like_an_array), cmocka_unit_test(prints_whatever_its_length),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

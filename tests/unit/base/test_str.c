@@ -4,8 +4,12 @@
 
 #include <errno.h>
 
+#include <stdio.h>
+#include <time.h>
+
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/timefmt.h"
 
 static void numbers_are_strict(void **state)
 {
@@ -127,13 +131,40 @@ static void secrets_compare(void **state)
     assert_true(secret_eq("", ""));
 }
 
+static void expect_time(int64_t wall_ms, const char *expected)
+{
+    char text[TIMEFMT_SIZE];
+
+    timefmt_iso(wall_ms, text);
+    assert_string_equal(text, expected);
+}
+
+/* As the C library has them, every day of two thousand years. */
+static void times_are_those_of_the_calendar(void **state)
+{
+    for (int64_t day = 0; day < 2000 * 365; day++) {
+        const int64_t ms = day * 86400000 + day * 7919 % 86400000;
+        time_t s = (time_t)(ms / 1000);
+        char seconds[24], whole[40];
+        struct tm tm;
+
+        gmtime_r(&s, &tm);
+        strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H:%M:%S", &tm);
+        snprintf(whole, sizeof(whole), "%s.%03dZ", seconds, (int)(ms % 1000));
+        expect_time(ms, whole);
+    }
+    expect_time(-1, "1970-01-01T00:00:00.000Z");
+    expect_time(253402300799999, "9999-12-31T23:59:59.999Z");
+    expect_time(INT64_MAX, "9999-12-31T23:59:59.999Z");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_strict),  cmocka_unit_test(distance_counts_changed_letters),
         cmocka_unit_test(durations_and_sizes), cmocka_unit_test(words_are_split_without_a_shell),
         cmocka_unit_test(utf8_is_checked),     cmocka_unit_test(spans_are_cut),
-        cmocka_unit_test(secrets_compare),
+        cmocka_unit_test(secrets_compare),     cmocka_unit_test(times_are_those_of_the_calendar),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,14 +55,19 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int load(const struct dir *d, const char *yaml, const char *const *env, struct config **ret,
-                struct error *e)
+static void write_file(const struct dir *d, const char *yaml)
 {
     FILE *f = fopen(d->file, "w");
 
     assert_non_null(f);
     fputs(yaml, f);
     fclose(f);
+}
+
+static int load(const struct dir *d, const char *yaml, const char *const *env, struct config **ret,
+                struct error *e)
+{
+    write_file(d, yaml);
     return config_load(d->file, env, tables, ret, e);
 }
 
@@ -223,6 +228,55 @@ static void ranges_are_told_in_words(void **state)
     assert_false(option_range(&any, text));
 }
 
+static void task_types_are_a_list_like_models(void **state)
+{
+    static const char *const env[] = { "LANGUAGE=Welsh", NULL };
+    struct config *c =
+        loaded(*state,
+               "server: {name: x}\n"
+               "task_types:\n"
+               "  - name: a\n"
+               "    template: {messages: [{content: '{{input}} in ${LANGUAGE} $$1'}]}\n"
+               "  - name: b\n",
+               env);
+    json_t *types = config_task_types(c);
+    const json_t *messages =
+        json_object_get(json_object_get(json_array_get(types, 0), "template"), "messages");
+
+    assert_int_equal(json_array_size(types), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(messages, 0), "content")),
+                        "{{input}} in Welsh $1");
+    assert_int_equal(config_task_type_line(c, 0), 3);
+    assert_int_equal(config_task_type_line(c, 1), 5);
+    assert_int_equal(config_task_type_line(c, 2), 0);
+    assert_int_equal(json_array_size(config_models(c)), 0);
+    config_free(c);
+}
+
+/* `models` may be a section, too, where it has rows; its sections have keys of their own. */
+static void sections_within_sections(void **state)
+{
+    static const struct option_row rows[] = {
+        { "models.remote.timeout", OPTION_DURATION, "1s", 0, 0, NULL, true, false, "How long." },
+        { "server.tls.name", OPTION_STRING, "", 0, 0, NULL, true, false, "What." },
+    };
+    static const struct option_table table = { rows, ARRAY_SIZE(rows) };
+    static const struct option_table *const nested[] = { &table, NULL };
+    struct dir *d = *state;
+    struct config *c = NULL;
+    struct error e = { 0 };
+
+    write_file(d, "server: {tls: {name: x}}\nmodels:\n  remote:\n    timeout: 5s\n");
+    assert_int_equal(config_load(d->file, NULL, nested, &c, &e), 0);
+    assert_string_equal(config_string(c, "server.tls.name"), "x");
+    assert_int_equal(config_duration_ms(c, "models.remote.timeout"), 5000);
+    assert_int_equal(json_array_size(config_models(c)), 0);
+    config_free(c);
+    write_file(d, "models:\n  remote:\n    time: 5s\n");
+    assert_int_equal(config_load(d->file, NULL, nested, &c, &e), -EINVAL);
+    assert_non_null(strstr(e.text, ":3: there is no option 'models.remote.time'"));
+}
+
 static void models_keep_their_lines(void **state)
 {
     struct config *c = loaded(*state, "models:\n  - id: a\n    x: 1\n\n  - id: b\n", NULL);
@@ -252,6 +306,10 @@ static void the_file_is_refused_with_line_and_key(void **state)
         { "server: 5\n", "1: 'server' must be a section with keys" },
         { "- a\n", "1: the file must hold sections" },
         { "models: 5\n", "1: 'models' must be a list" },
+        { "task_types: {a: {}}\n", "1: 'task_types' must be a list" },
+        { "task_type: []\n", "1: there is no section 'task_type'; did you mean 'task_types'?" },
+        { "task_types:\n - name: a\n   help: ${NOT_THERE}\n",
+          "3: the environment has no NOT_THERE" },
         { "server:\n  connections: many\n",
           "2: server.connections must be a whole number, not \"many\"" },
         { "server:\n  connections: 0\n", "2: server.connections is out of range: 1 to 5000" },
@@ -394,6 +452,8 @@ int main(void)
         TEST(an_engines_own_names_are_left_to_it),
         TEST(ranges_are_told_in_words),
         TEST(models_keep_their_lines),
+        TEST(task_types_are_a_list_like_models),
+        TEST(sections_within_sections),
         TEST(the_file_is_refused_with_line_and_key),
         TEST(the_environment_is_refused_by_name),
         TEST(unknown_variables_are_only_warned_of),

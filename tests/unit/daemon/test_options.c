@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/daemon.h"
+#include "daemon/foreign_options.h"
 #include "daemon/options.h"
 
 #define MODEL(id, path, more)                                                                      \
@@ -254,7 +255,8 @@ static void stores_that_are_not_there_are_refused(void **state)
     load_badly(*state, "database:\n  url: postgresql://u:geheim@db/x\n", "berth.yaml:2",
                "database.url");
     load_badly(*state, "redis:\n  host: localhost\n", "berth.yaml:2", "Redis");
-    load_badly(*state, "database: {driver: sqlite}\nredis: {db: 0}\n", "berth.yaml:2", "redis.db");
+    load_badly(*state, "database: {url: \"sqlite:x\"}\nredis: {db: 0}\n", "berth.yaml:2",
+               "redis.db");
 }
 
 static void sqlite_is_what_there_is(void **state)
@@ -264,6 +266,7 @@ static void sqlite_is_what_there_is(void **state)
         "database:\n  driver: SQLite3\n  max_open_conns: 10\n",
         "database:\n  url: sqlite:///berth.db\n",
         "database:\n",
+        "database: {driver: sqlite, host: db}\nredis: {host: r, port: 6379, db: 0}\n",
         "redis: {}\n",
         "redis: {host: \"\"}\n",
     };
@@ -325,7 +328,7 @@ static void the_environment_of_other_programs_is_heard(void **state)
     static const struct setting silenced[] = {
         { "DB_HOST", "localhost", true },
         { "DATABASE_URL", "mysql://db/x", true },
-        { "REDIS_HOST", "localhost", false },
+        { "REDIS_HOST", "localhost", true },
     };
     struct place *p = *state;
 
@@ -336,6 +339,52 @@ static void the_environment_of_other_programs_is_heard(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(silenced); i++) {
         check_setting(p->file, &silenced[i]);
     }
+}
+
+/* Names of other programs' files take effect under ours, unless ours are there too. */
+static void other_programs_names_are_understood(void **state)
+{
+    struct place *p = *state;
+    struct config *config;
+    json_t *notes;
+    char *text;
+
+    write_file(p, "app: {name: x, env: dev}\n"
+                  "server: {host: 0.0.0.0, port: 9000, read_timeout: 45s, mode: debug}\n"
+                  "logging: {level: warning, format: console}\n"
+                  "cors: {allow_origins: [\"https://a.example\", \"https://b.example\"]}\n"
+                  "models: {openai: {base_url: \"https://m.example/v1\", timeout: 60s}}\n");
+    config = load_well(p->file, NULL);
+    assert_string_equal(config_list(config, "server.listen")[0], "0.0.0.0:9000");
+    assert_int_equal(config_duration_ms(config, "server.body_timeout"), 45000);
+    assert_string_equal(config_string(config, "log.level"), "warn");
+    assert_string_equal(config_string(config, "log.format"), "text");
+    assert_string_equal(config_list(config, "cors.origins")[1], "https://b.example");
+    assert_string_equal(config_string(config, "task_models.openai_url"), "https://m.example/v1");
+    assert_int_equal(json_array_size(config_models(config)), 0);
+    assert_non_null(strstr(config_source(config, "server.listen"), "berth.yaml:2"));
+    notes = foreign_options_notes(config);
+    text = json_dumps(notes, 0);
+    assert_non_null(strstr(text, "app.name"));
+    assert_non_null(strstr(text, "models.openai.timeout"));
+    assert_non_null(strstr(text, "is taken as log.level"));
+    assert_null(strstr(text, "has no effect: "));
+    free(text);
+    json_decref(notes);
+    config_free(config);
+
+    write_file(p, "server: {listen: \"127.0.0.1:7000\", port: 9000}\n");
+    config = load_well(p->file, NULL);
+    assert_string_equal(config_list(config, "server.listen")[0], "127.0.0.1:7000");
+    notes = foreign_options_notes(config);
+    text = json_dumps(notes, 0);
+    assert_non_null(strstr(text, "has no effect: server.listen"));
+    free(text);
+    json_decref(notes);
+    config_free(config);
+    load_badly(p, "logging:\n  level: loud\n", "berth.yaml:2", "log.level");
+    load_badly(p, "server:\n  port: many\n", "berth.yaml:2", "server.listen");
+    load_badly(p, "models:\n  gemini: {}\n", "berth.yaml:2", "gemini");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -355,6 +404,7 @@ int main(void)
         TEST(stores_that_are_not_there_are_refused),
         TEST(sqlite_is_what_there_is),
         TEST(the_environment_of_other_programs_is_heard),
+        TEST(other_programs_names_are_understood),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

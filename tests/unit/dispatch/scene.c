@@ -113,7 +113,7 @@ void close_scene(struct scene *s)
 static void on_grant(void *owner, const struct instance *in)
 {
     struct asker *a = owner;
-    unsigned *last = &a->scene->last_granted[a->model_id - 1];
+    unsigned *last = &a->scene->last_granted[a->model_id - 1][a->rank];
 
     assert_int_equal(in->model_id, a->model_id);
     assert_int_equal(in->state, INSTANCE_READY);
@@ -164,15 +164,18 @@ int ask(struct scene *s, struct asker *a, int64_t model_id)
 {
     *a = (struct asker){ .scene = s,
                          .model_id = model_id,
+                         .rank = a->rank,
                          .on_granted = a->on_granted,
                          .asked_ms = world_now_ms(s->w) };
-    return ask_what(s, a, (struct dispatch_ask){ .model_id = model_id, .tokens = 100 });
+    return ask_what(s, a,
+                    (struct dispatch_ask){ .model_id = model_id, .rank = a->rank, .tokens = 100 });
 }
 
 int ask_again(struct scene *s, struct asker *a, bool unreachable)
 {
     char uuid[UUID_SIZE];
     struct dispatch_ask what = { .model_id = a->model_id,
+                                 .rank = a->rank,
                                  .tokens = 100,
                                  .exclude = uuid,
                                  .exclude_ms = 1000,

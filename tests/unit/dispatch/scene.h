@@ -33,6 +33,7 @@ struct asker {
     int refused;             /* negative errno */
     char reason[480];
     int64_t model_id;
+    enum dispatch_rank rank;
     unsigned order; /* of asking */
     bool again;     /* asked again: the front of the line is out of the order of asking */
     uint64_t held_until_ms;
@@ -50,7 +51,9 @@ struct scene {
     unsigned demanded[MODELS]; /* how often */
     unsigned demand_waiting;   /* what was said last */
     struct asker askers[ASKERS];
-    unsigned asked, last_granted[MODELS]; /* order of the last grant: first come, first served */
+    unsigned asked;
+    unsigned last_granted[MODELS]
+                         [RANK_MAX_]; /* order of the last grant: first come, first served */
 };
 
 /* env: "NAME=value", NULL-terminated; NULL: a line of at most 20. All models are wanted, none is on
@@ -59,7 +62,7 @@ void open_scene_with(struct scene *s, uint64_t seed, const char *const *env);
 void open_scene(struct scene *s, uint64_t seed);
 void close_scene(struct scene *s);
 
-/* What dispatch_acquire says. */
+/* What dispatch_acquire says. Rank and on_granted of the asker stay as they are. */
 int ask(struct scene *s, struct asker *a, int64_t model_id);
 int ask_what(struct scene *s, struct asker *a, struct dispatch_ask what);
 /* Its instance lost the request: it is asked for again. */

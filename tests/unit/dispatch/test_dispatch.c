@@ -310,7 +310,7 @@ static void who_joins_late_gets_its_share_and_no_more(void **state)
     struct error e;
 
     open_scene(&s, 1);
-    assert_int_equal(dispatch_set_strategy(s.d, "weighted", &e), 0);
+    assert_int_equal(dispatch_set_strategy(s.d, 0, "weighted", &e), 0);
     bring_up(&s, 0, 1);
     for (int i = 0; i < 1000; i++) {
         ask_and_end(&s, 1, OUTCOME_GOOD);
@@ -332,7 +332,7 @@ static void round_robin_goes_round(void **state)
     struct error e;
 
     open_scene(&s, 1);
-    assert_int_equal(dispatch_set_strategy(s.d, "round_robin", &e), 0);
+    assert_int_equal(dispatch_set_strategy(s.d, 0, "round_robin", &e), 0);
     for (int i = 0; i < 3; i++) {
         bring_up(&s, i, 1);
     }

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Random histories: requests that come, end well or badly, leave and are asked for again; instances
- * that come, die, drain and go; models that are stopped, unloaded, wanted again and deleted; any
- * strategy. Against the rules that a user would notice when broken.
+ * Random histories: requests and tasks that come, end well or badly, leave and are asked for again;
+ * instances that come, die, drain and go; models that are stopped, unloaded, wanted again and
+ * deleted; strategies that are switched, for all and for one. Against the rules that a user would
+ * notice when broken, and the array of candidates against what it stands for.
  *
  *     SEED=7 HISTORIES=1 test_dispatch_histories     replays one
  */
 #include "histories.h"
 #include "scene.h"
 
+#include <math.h>
+
 #include "base/log.h"
+#include "dispatch/dispatch_int.h"
 
 enum { STEPS = 400, ROUNDS = 200, QUEUE_TIMEOUT_MS = 300000 };
 
@@ -41,13 +45,21 @@ static unsigned in_flight_on(const struct scene *s, int i)
     return n;
 }
 
-/* Nobody is sent to an instance whose breaker is open. */
+/* Nobody is sent to an instance whose breaker is open. A task gets a slot, not the place beyond,
+ * and no task goes before one of a better rank. */
 static void on_granted(struct asker *a)
 {
     struct dispatch_target t = { 0 };
 
     assert_true(dispatch_target(a->scene->d, a->granted, &t));
     assert_int_not_equal(t.breaker, BREAKER_OPEN);
+    assert_true(t.in_flight <= (a->rank == RANK_REQUEST ? SLOTS + 1 : SLOTS));
+    for (int k = 0; k < ASKERS; k++) {
+        const struct asker *other = &a->scene->askers[k];
+
+        assert_false(other->ticket && !other->granted[0] && !other->again && !a->again &&
+                     other->model_id == a->model_id && other->rank < a->rank && other != a);
+    }
 }
 
 static void check_instance(struct scene *s, int i)
@@ -75,7 +87,8 @@ static bool would_do(struct scene *s, int i, const struct asker *a)
 
     return instances[i].model_id == a->model_id && instances[i].state == INSTANCE_READY &&
            dispatch_target(s->d, instances[i].uuid, &t) && t.breaker == BREAKER_CLOSED &&
-           t.in_flight < SLOTS + 1 && !(a->again && world_now_ms(s->w) <= a->held_until_ms);
+           t.in_flight < (a->rank == RANK_REQUEST ? SLOTS + 1 : SLOTS) &&
+           !(a->again && world_now_ms(s->w) <= a->held_until_ms);
 }
 
 static void check_asker(struct scene *s, const struct asker *a)
@@ -121,8 +134,51 @@ static void check_model(struct scene *s, int m)
     }
 }
 
+/* What is predicted to be left is the sum of what is left of its tickets: nothing when idle. */
+static void check_candidate(const struct line *l, int at)
+{
+    const struct seat *s = l->open_seats[at];
+    const struct candidate *c = &l->candidates[at];
+
+    assert_int_equal(s->at, at);
+    assert_true(at == 0 || l->open_seats[at - 1]->serial < s->serial);
+    assert_ptr_equal(c->uuid, s->uuid);
+    assert_int_equal(c->in_flight, s->in_flight);
+    assert_int_equal(c->cap, l->caps_of_tasks ? s->slots : s->cap);
+    assert_int_equal(c->weight, s->weight);
+    assert_int_equal(c->tokens, s->tokens);
+    assert_int_equal(c->chosen, s->chosen);
+    assert_int_equal(c->cached_tokens, 0);
+    assert_true(c->wait_ms == (double)s->work_us / 1000 / s->slots);
+    assert_true(c->wait_error_ms == sqrt((double)s->error_ms2) / s->slots);
+    assert_true(c->decode_ms == s->figures.decode_ms && c->prefill_ms == s->figures.prefill_ms);
+    assert_true(s->in_flight > 0 || (s->work_us == 0 && s->error_ms2 == 0));
+}
+
+static void check_candidates(const struct line *l)
+{
+    const struct seat *s;
+    int may = 0;
+
+    list_for_each (s, &l->seats, node) {
+        bool takes = s->open && (s->breaker == BREAKER_CLOSED ||
+                                 (s->breaker == BREAKER_HALF_OPEN && !s->trial));
+
+        may += takes;
+        assert_int_equal(s->at != NOT_A_CANDIDATE, takes);
+        assert_true(s->in_flight > 0 || (s->work_us == 0 && s->error_ms2 == 0));
+    }
+    assert_int_equal(l->candidate_count, may);
+    for (int at = 0; at < l->candidate_count; at++) {
+        check_candidate(l, at);
+    }
+}
+
 static void check_scene(struct scene *s)
 {
+    for (size_t i = 0; i < s->d->line_count; i++) {
+        check_candidates(s->d->lines[i]);
+    }
     for (int i = 0; i < INSTANCES; i++) {
         if (instance_exists[i]) {
             check_instance(s, i);
@@ -203,6 +259,31 @@ static void step_model(struct scene *s)
     }
 }
 
+/* With a beginning that others have, and a session. */
+static int ask_for_something(struct scene *s, struct asker *a)
+{
+    uint64_t state = below(s, 5), prefix[4];
+    int64_t model_id = 1 + (int64_t)below(s, MODELS);
+
+    for (int i = 0; i < 4; i++) {
+        prefix[i] = splitmix_next(&state) | 1;
+    }
+    *a = (struct asker){ .scene = s,
+                         .model_id = model_id,
+                         .rank = a->rank,
+                         .on_granted = a->on_granted,
+                         .asked_ms = world_now_ms(s->w) };
+    return ask_what(s, a,
+                    (struct dispatch_ask){ .model_id = model_id,
+                                           .rank = a->rank,
+                                           .tokens = 100,
+                                           .prompt_tokens = (uint32_t)below(s, 100),
+                                           .output_limit = (uint32_t)below(s, 50),
+                                           .prefix = prefix,
+                                           .prefix_count = (unsigned)below(s, 5),
+                                           .session = below(s, 5) });
+}
+
 static void step_asker(struct scene *s)
 {
     static const enum outcome outcomes[] = { OUTCOME_GOOD, OUTCOME_GOOD, OUTCOME_FAILED,
@@ -211,7 +292,11 @@ static void step_asker(struct scene *s)
 
     if (!a->ticket) {
         a->on_granted = on_granted;
-        (void)ask(s, a, 1 + (int64_t)below(s, MODELS));
+        a->rank = below(s, 2) ? RANK_REQUEST : (enum dispatch_rank)below(s, RANK_MAX_);
+        (void)ask_for_something(s, a);
+    } else if (a->granted[0] && below(s, 2)) {
+        dispatch_progress(a->ticket, 0); /* it works; what is left of it is known to the checks */
+        dispatch_note_usage(a->ticket, below(s, 500), below(s, 500), below(s, 500));
     } else if (a->granted[0] && below(s, 6) == 0) {
         (void)ask_again(s, a, below(s, 2));
     } else {
@@ -222,13 +307,15 @@ static void step_asker(struct scene *s)
 static void step(struct scene *s)
 {
     struct error e;
-    const struct strategy *strategy;
-    size_t cursor = below(s, 6);
+    size_t cursor = below(s, 14);
+    const struct strategy *strategy = strategy_next(&cursor);
+    int64_t model_id = (int64_t)below(s, MODELS + 1);
 
     switch (below(s, 40)) {
-    case 0:
-        strategy = strategy_next(&cursor);
-        assert_int_equal(dispatch_set_strategy(s->d, strategy->name, &e), 0);
+    case 0: /* the one behind the last: none of its own */
+        assert_int_equal(
+            dispatch_set_strategy(s->d, model_id, strategy ? strategy->name : NULL, &e),
+            model_id && !model_exists[model_id - 1] ? -ENOENT : 0);
         break;
     case 1:
     case 2:

@@ -294,14 +294,35 @@ static void test_out_of_memory_raises_the_need(void **state)
     assert_int_equal(needed(of(id)), 200);
 }
 
-static void load_ever_slower(struct rig *r, struct behaviour *b)
-{
-    *b = (struct behaviour){ .load_ms = 1000 * (r->starts + 1) };
-}
-
 static void count_change(void *owner, const void *change)
 {
     ++*(unsigned *)owner;
+}
+
+/* Who chooses among instances counts the time of waking. */
+static void test_sleep_is_told_once(void **state)
+{
+    unsigned changes = 0;
+    struct listener listener = { .fn = count_change, .owner = &changes };
+    int64_t id = rig_add_model(rig, "m", QUICK_HEALTH);
+
+    rig_await(rig, id, INSTANCE_READY, 2000);
+    sim_run_for(rig->world, 10000);
+    notify_add(engines_signal(rig->engines), &listener);
+    rig_engine(rig, "m")->asleep = true;
+    sim_run_for(rig->world, 20000);
+    assert_true(of(id)->sleeping);
+    assert_int_equal(changes, 1);
+    rig_engine(rig, "m")->asleep = false;
+    sim_run_for(rig->world, 20000);
+    assert_false(of(id)->sleeping);
+    assert_int_equal(changes, 2);
+    notify_remove(&listener);
+}
+
+static void load_ever_slower(struct rig *r, struct behaviour *b)
+{
+    *b = (struct behaviour){ .load_ms = 1000 * (r->starts + 1) };
 }
 
 /* Each start is told of once: two that take turns in it would change the figure for ever. */
@@ -361,6 +382,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_larger_of_measured_and_estimated, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_all_its_processes_and_no_others, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_sleep_is_told_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_peak_is_kept_and_sleep_gives_back, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_measured_is_remembered, set_up, tear_down),

@@ -9,6 +9,7 @@
 
 #include "base/macros.h"
 #include "gateway/client_headers.h"
+#include "gateway/request.h"
 
 #define TRACE  "4bf92f3577b34da6a3ce929d0e0e4736"
 #define PARENT "00-" TRACE "-00f067aa0ba902b7-01"
@@ -97,6 +98,15 @@ static void reads_durations(void **state)
     assert_null(h.user_agent.p);
 }
 
+static void sessions_are_told_apart(void **state)
+{
+    assert_true(read_ok("").session == 0);
+    assert_true(read_ok("X-Session-Id:\r\n").session == 0);
+    assert_true(read_ok("X-Session-Id: a\r\n").session == session_hash(SPAN("a")));
+    assert_true(read_ok("x-session-id: b\r\n").session != session_hash(SPAN("a")));
+    check_forwarded("x-session-id: a\r\n", "");
+}
+
 static void refuses_what_is_no_duration(void **state)
 {
     static const char *const bad[] = {
@@ -142,9 +152,9 @@ static void a_broken_trace_stays_here(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(knows_a_traceparent),         cmocka_unit_test(reads_durations),
-        cmocka_unit_test(refuses_what_is_no_duration), cmocka_unit_test(forwards_what_is_allowed),
-        cmocka_unit_test(a_broken_trace_stays_here),
+        cmocka_unit_test(knows_a_traceparent),      cmocka_unit_test(reads_durations),
+        cmocka_unit_test(sessions_are_told_apart),  cmocka_unit_test(refuses_what_is_no_duration),
+        cmocka_unit_test(forwards_what_is_allowed), cmocka_unit_test(a_broken_trace_stays_here),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,6 +38,45 @@ static void reads_what_it_needs(void **state)
     gateway_request_finish(&r);
 }
 
+/* What dispatch wants to know of it. */
+static void reads_what_it_will_cost(void **state)
+{
+    static const struct {
+        const char *body, *prompt;
+        uint32_t limit;
+        const char *session; /* NULL: none */
+    } rows[] = {
+        { "{\"model\":\"a\",\"messages\":[{\"role\":\"system\"}],\"max_tokens\":7}",
+          "[{\"role\":\"system\"}]", 7, NULL },
+        { "{\"model\":\"a\",\"prompt\":\"x y\",\"user\":\"u1\"}", "\"x y\"", 0, "u1" },
+        { "{\"model\":\"a\",\"input\":[1],\"user\":\"u\",\"prompt_cache_key\":\"k\"}", "[1]", 0,
+          "k" },
+        { "{\"model\":\"a\",\"system\":\"s\",\"messages\":[2]}", "\"s\",\"messages\":[2]", 0,
+          NULL },
+        { "{\"model\":\"a\",\"messages\":[2],\"system\":\"s\"}", "[2]", 0, NULL },
+        { "{\"model\":\"a\",\"instructions\":\"i\",\"input\":\"q\",\"max_output_tokens\":5}",
+          "\"i\",\"input\":\"q\"", 5, NULL },
+        { "{\"model\":\"a\",\"user\":5,\"messages\":null}", "", 0, NULL },
+        { "{\"model\":\"a\",\"user\":\"\"}", "", 0, NULL },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct span body = span_of(rows[i].body);
+        struct gateway_request r;
+
+        assert_int_equal(gateway_request_read(body, false, &r, NULL), 0);
+        if (r.prompt.p ? !span_eq(r.prompt, rows[i].prompt) : rows[i].prompt[0] != '\0') {
+            fail_msg("%s: '%.*s'", rows[i].body, SPAN_ARG(r.prompt));
+        }
+        assert_int_equal(r.output_limit, rows[i].limit);
+        assert_int_equal(r.prompt_tokens, body.n / 4);
+        assert_int_equal(r.tokens, body.n / 4 + (rows[i].limit ? rows[i].limit : 256));
+        assert_true(r.session == (rows[i].session ? session_hash(span_of(rows[i].session)) : 0));
+        gateway_request_finish(&r);
+    }
+    assert_true(session_hash(SPAN("a")) != session_hash(SPAN("b")));
+}
+
 static void refuses_with_a_reason(void **state)
 {
     static const struct {
@@ -289,13 +328,10 @@ static void opaque_bodies_are_not_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_what_it_needs),
-        cmocka_unit_test(refuses_with_a_reason),
-        cmocka_unit_test(asks_for_usage),
-        cmocka_unit_test(leaves_the_rest_alone),
-        cmocka_unit_test(makes_all_edits_at_once),
-        cmocka_unit_test(reads_how_long_to_stay),
-        cmocka_unit_test(opaque_bodies_are_not_read),
+        cmocka_unit_test(reads_what_it_needs),    cmocka_unit_test(reads_what_it_will_cost),
+        cmocka_unit_test(refuses_with_a_reason),  cmocka_unit_test(asks_for_usage),
+        cmocka_unit_test(leaves_the_rest_alone),  cmocka_unit_test(makes_all_edits_at_once),
+        cmocka_unit_test(reads_how_long_to_stay), cmocka_unit_test(opaque_bodies_are_not_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -71,6 +71,10 @@ static void test_defaults(void **state)
     assert_true(c->on_demand);
     assert_int_equal(c->replicas, 1);
     assert_null(c->aliases);
+    assert_int_equal(c->task_status, MODEL_ONLINE);
+    assert_int_equal(c->max_workers, 0);
+    assert_null(c->strategy);
+    assert_null(c->type);
     assert_null(c->created_at);
     assert_null(c->updated_at); /* not the client's to say */
     model_config_free(c);
@@ -236,6 +240,16 @@ static void test_rules(void **state)
         { "keep_alive", "\"soon\"", "keep_alive must be a number of seconds", NULL },
         { "keep_alive", "true", "keep_alive must be a number of seconds", NULL },
         { "keep_alive", "null", NULL, NULL },
+        { "task_status", "\"asleep\"", "task_status must be online, offline or maintenance", NULL },
+        { "task_status", "\"offline\"", NULL, NULL },
+        { "task_status", "null", NULL, NULL },
+        { "max_workers", "-1", "max_workers must be between 0", NULL },
+        { "max_workers", "1001", "max_workers must be between 0", NULL },
+        { "max_workers", "1000", NULL, NULL },
+        { "strategy", "\"\"", "strategy must have 1 to 63 bytes", NULL },
+        { "strategy", "\"round_robin\"", NULL, NULL },
+        { "type", "\"magic\"", "type must be openai, local or custom", NULL },
+        { "type", "\"custom\"", NULL, NULL },
     };
     // clang-format on
 
@@ -321,6 +335,33 @@ static void test_remote_needs_no_memory(void **state)
     validation_finish(&v);
 }
 
+/* What tasks need of a model is kept, and written again. */
+static void test_tasks_of_it(void **state)
+{
+    struct validation v = validation_init();
+    json_t *json = variant("max_workers", "7"), *written;
+    struct model_config *c, *again;
+
+    json_object_set_new(json, "task_status", json_string("maintenance"));
+    json_object_set_new(json, "strategy", json_string("round_robin"));
+    json_object_set_new(json, "type", json_string("local"));
+    c = model_config_parse(json, &v);
+    written = model_config_to_json(c);
+    again = model_config_parse(written, &v);
+    assert_int_equal(again->task_status, MODEL_MAINTENANCE);
+    assert_int_equal(again->max_workers, 7);
+    assert_string_equal(again->strategy, "round_robin");
+    assert_string_equal(again->type, "local");
+    assert_int_equal(json_array_size(v.warnings), 0);
+    assert_int_equal(model_status_from_string("offline"), MODEL_OFFLINE);
+    assert_int_equal(model_status_from_string("off"), -EINVAL);
+    model_config_free(c);
+    model_config_free(again);
+    json_decref(json);
+    json_decref(written);
+    validation_finish(&v);
+}
+
 static void test_odd_bodies(void **state)
 {
     static const char *const bodies[] = { "[]", "\"x\"", "7", "null", "{}" };
@@ -361,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_schema),
         cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_tasks_of_it),
         cmocka_unit_test(test_odd_bodies),
         cmocka_unit_test(test_keep_alive),
         cmocka_unit_test(test_remote_needs_no_memory),

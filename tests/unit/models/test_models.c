@@ -38,7 +38,7 @@ static void note(struct fixture *f, const char *what, const char *who)
 
 static void on_change(void *owner, const void *what)
 {
-    static const char *const words[] = { "added", "updated", "removed", "wish" };
+    static const char *const words[] = { "added", "updated", "removed", "wish", "status" };
     const struct model_change *c = what;
     struct fixture *f = owner;
 
@@ -379,6 +379,72 @@ static void test_the_files_list(void **state)
     teardown(f);
 }
 
+static struct model_config *config_with_status(const char *id, int priority,
+                                               enum model_status status)
+{
+    struct model_config *c = config(id, priority, false);
+
+    c->task_status = status;
+    return c;
+}
+
+/* Set while berth runs, whoever defined the model; kept. */
+static void test_task_status(void **state)
+{
+    struct fixture *f = setup();
+    int64_t id = add(f, "a"), last = events_last_id(f->ev);
+
+    assert_int_equal(find(f, "a")->task_status, MODEL_ONLINE);
+    f->story[0] = '\0';
+    models_set_task_status(f->m, id, MODEL_MAINTENANCE, on_done, f);
+    models_set_task_status(f->m, id, MODEL_MAINTENANCE, on_done, f);
+    models_set_wanted(f->m, id, true, WISH_USER, on_done, f);
+    settle(f);
+    assert_string_equal(f->story, "model_task_status a, status a, done , done , "
+                                  "model_wanted a, wish a, done ");
+    assert_int_equal(events_last_id(f->ev), last + 2);
+    close_all(f);
+    open_all(f);
+    assert_int_equal(find(f, "a")->task_status, MODEL_MAINTENANCE);
+    assert_int_equal(find(f, "a")->config->task_status, MODEL_ONLINE);
+    assert_int_equal(find(f, "a")->epoch, 1); /* no engine is begun anew for it */
+    f->story[0] = '\0';
+    models_update(f->m, id, config("a", 7, false), on_done, f); /* says online, as before */
+    settle(f);
+    assert_int_equal(find(f, "a")->task_status, MODEL_MAINTENANCE);
+    models_update(f->m, id, config_with_status("a", 7, MODEL_OFFLINE), on_done, f);
+    settle(f);
+    assert_int_equal(find(f, "a")->task_status, MODEL_OFFLINE);
+    assert_string_equal(f->story, "model_updated a, updated a, done , "
+                                  "model_updated a, model_task_status a, updated a, done ");
+    models_set_task_status(f->m, 99, MODEL_OFFLINE, on_done, f);
+    settle(f);
+    assert_int_equal(f->last_result, -ENOENT);
+    teardown(f);
+}
+
+/* What the file says counts when it says it first, or says something else than before. */
+static void test_the_files_task_status(void **state)
+{
+    struct fixture *f = setup();
+
+    apply(f, (struct model_config *[]){ config_with_status("x", 5, MODEL_OFFLINE) }, 1);
+    assert_int_equal(find(f, "x")->task_status, MODEL_OFFLINE);
+    models_set_task_status(f->m, find(f, "x")->id, MODEL_ONLINE, on_done, f);
+    settle(f);
+    assert_int_equal(find(f, "x")->task_status, MODEL_ONLINE);
+    close_all(f);
+    open_all(f);
+    apply(f, (struct model_config *[]){ config_with_status("x", 5, MODEL_OFFLINE) }, 1);
+    assert_string_equal(f->story, "done ");
+    apply(f, (struct model_config *[]){ config_with_status("x", 6, MODEL_OFFLINE) }, 1);
+    assert_int_equal(find(f, "x")->config->priority, 6);
+    assert_int_equal(find(f, "x")->task_status, MODEL_ONLINE);
+    apply(f, (struct model_config *[]){ config_with_status("x", 6, MODEL_MAINTENANCE) }, 1);
+    assert_int_equal(find(f, "x")->task_status, MODEL_MAINTENANCE);
+    teardown(f);
+}
+
 struct sql_op {
     struct store_op op;
     const char *text;
@@ -476,6 +542,7 @@ int main(void)
         cmocka_unit_test(test_autostart),       cmocka_unit_test(test_the_files_list),
         cmocka_unit_test(test_others_change),   cmocka_unit_test(test_destroy_midway),
         cmocka_unit_test(test_thousand),        cmocka_unit_test(test_aliases),
+        cmocka_unit_test(test_task_status),     cmocka_unit_test(test_the_files_task_status),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

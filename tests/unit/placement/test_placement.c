@@ -175,6 +175,18 @@ static void test_demand_loads_and_idleness_unloads(void **state)
     close_scene();
 }
 
+/* What is loaded when berth goes down is loaded again by the next one. */
+static void test_drain_keeps_what_is_wanted(void **state)
+{
+    open_scene(1);
+    load(1);
+    placement_drain(placement);
+    sim_run_for(world, 120 * 1000);
+    assert_true(model(1)->model.wanted);
+    assert_int_equal(model(1)->unloads, 0);
+    close_scene();
+}
+
 static void test_own_keep_alive(void **state)
 {
     open_scene(1);
@@ -352,6 +364,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_demand_loads_and_idleness_unloads),
+        cmocka_unit_test(test_drain_keeps_what_is_wanted),
         cmocka_unit_test(test_own_keep_alive),
         cmocka_unit_test(test_request_says_keep_alive),
         cmocka_unit_test(test_let_go),
