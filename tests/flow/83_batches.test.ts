@@ -269,8 +269,8 @@ test('what is refused at once, in words', async () => {
         assert.equal(answer.status, status, answer.text);
         assert.match(answer.json.error.message, words);
     }
-    for (const call of [openai.batches.retrieve('batch_x'), openai.batches.cancel('batch_x'), openai.batches.list({ after: 'batch_x' })]) {
-        assert.ok((await rejected(call as Promise<unknown>)) instanceof OpenAI.NotFoundError);
+    for (const ask of [() => openai.batches.retrieve('batch_x'), () => openai.batches.cancel('batch_x'), () => openai.batches.list({ after: 'batch_x' })]) {
+        assert.ok((await rejected(ask() as Promise<unknown>)) instanceof OpenAI.NotFoundError);
     }
 });
 
