@@ -52,6 +52,10 @@ static void set_tables(struct api *api)
         { "websockets",     SHAPE_DETAIL,   websockets_routes,     websockets_route_count,     api },
         { "task instances", SHAPE_DETAIL,   task_instances_routes, task_instances_route_count, api },
         { "batches",        SHAPE_OPENAI,   batches_routes,        batches_route_count,        api },
+        { "evaluations",    SHAPE_DETAIL,   evaluation_routes,     evaluation_route_count,     api },
+        { "planner",        SHAPE_DETAIL,   planner_routes,        planner_route_count,        api },
+        { "planner documents", SHAPE_DETAIL, documents_routes,     documents_route_count,      api },
+        { "simulation",     SHAPE_DETAIL,   simulate_routes,       simulate_route_count,       api },
     };
     // clang-format on
 
@@ -100,6 +104,7 @@ struct api *api_destroy(struct api *api)
     sockets_free(api);
     model_edits_detach(api);
     worker_destroy(api->key_worker);
+    worker_destroy(api->planner_worker);
     free(api);
     return NULL;
 }

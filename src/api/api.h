@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "dispatch/dispatch.h"
 #include "engines/engines.h"
+#include "evaluations/evaluations.h"
 #include "events/events.h"
 #include "gateway/gateway.h"
 #include "gpu/gpu.h"
@@ -47,7 +48,8 @@ struct api_in {
     const struct task_types *task_types;
     struct batches *batches;
     struct task_instances *task_instances;
-    struct monitor *monitor; /* NULL: nothing is kept of the last hour (tests) */
+    struct evaluations *evaluations; /* NULL: the planner's doors are closed (tests) */
+    struct monitor *monitor;         /* NULL: nothing is kept of the last hour (tests) */
     struct metrics *metrics;
     const struct router *router; /* of all doors: what /openapi.json is made of */
     const char *data_dir; /* absolute path, so that socket and log paths can be shown whole */
@@ -77,5 +79,7 @@ void api_on_event(void *api, const void *event);
 void api_on_task(void *api, const void *task_change);
 /* To be connected to the models' signal: a removed model's key goes with it. */
 void api_on_model(void *api, const void *model_change);
+/* The same for the signal of evaluations: told live, on /ws/tasks. */
+void api_on_evaluation(void *api, const void *evaluation_state);
 /* The same for the signal of task_instances: told live, on /ws/task_events. */
 void api_on_task_ended(void *api, const void *task_instance_ended);

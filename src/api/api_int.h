@@ -10,7 +10,7 @@
 #include "base/list.h"
 #include "http/websocket.h"
 
-enum { API_TABLES = 13, MIB_SHIFT = 20, GIB_SHIFT = 30, MS_PER_HOUR = 3600 * 1000 };
+enum { API_TABLES = 17, MIB_SHIFT = 20, GIB_SHIFT = 30, MS_PER_HOUR = 3600 * 1000 };
 
 struct api {
     struct api_in in;
@@ -26,25 +26,28 @@ struct api {
     struct timer keep_alive;
     struct list model_edits; /* struct model_edit of task_models_api.c */
     size_t model_edit_count;
-    struct worker *key_worker; /* NULL until the first key */
-    int physical_cores;        /* 0: not counted yet */
+    struct worker *key_worker;     /* NULL until the first key */
+    struct worker *planner_worker; /* NULL until the first job (planner_doors.c) */
+    int physical_cores;            /* 0: not counted yet */
 };
 
 extern const struct route models_routes[], proxy_routes[], ops_routes[], events_routes[],
     system_routes[], scheduler_routes[], monitoring_routes[], tasks_routes[], task_models_routes[],
-    task_stats_routes[], websockets_routes[], task_instances_routes[], batches_routes[];
+    task_stats_routes[], websockets_routes[], task_instances_routes[], batches_routes[],
+    evaluation_routes[], documents_routes[], planner_routes[], simulate_routes[];
 extern const size_t models_route_count, proxy_route_count, ops_route_count, events_route_count,
     system_route_count, scheduler_route_count, monitoring_route_count, tasks_route_count,
     task_models_route_count, task_stats_route_count, websockets_route_count,
-    task_instances_route_count, batches_route_count;
+    task_instances_route_count, batches_route_count, evaluation_route_count, documents_route_count,
+    planner_route_count, simulate_route_count;
 
 /* A named JSON schema of the doors; the text is JSON in which ' stands for ". */
 struct schema {
     const char *name;
     const char *text;
 };
-extern const struct schema api_schemas[];
-extern const size_t api_schema_count;
+extern const struct schema api_schemas[], planner_schemas[];
+extern const size_t api_schema_count, planner_schema_count;
 
 /* The whole OpenAPI 3.1 document; owned by the caller. */
 json_t *openapi_document(const struct router *router, const char *version);
@@ -129,7 +132,13 @@ void wait_free(struct wait *w);
 
 /* ---- WebSockets (websockets_api.c) ---- */
 
-enum socket_kind { SOCKET_TASKS, SOCKET_TASK_INSTANCES, SOCKET_PREDICTIONS, SOCKET_RESULTS };
+enum socket_kind {
+    SOCKET_TASKS,
+    SOCKET_TASK_INSTANCES,
+    SOCKET_PREDICTIONS,
+    SOCKET_RESULTS,
+    SOCKET_EVALUATIONS, /* whatever its client says, nobody listens */
+};
 struct socket {
     struct list node; /* of api->sockets */
     struct api *api;
@@ -157,6 +166,8 @@ void sockets_free(struct api *api); /* cuts all */
 void subscribers_end(struct api *api); /* every stream of /api/events ends now */
 void subscribers_detach(struct api *api);
 void subscribers_keep_alive(struct api *api);
+/* A change of a planner job, as JSON. */
+void subscribers_tell_evaluation(struct api *api, struct span json);
 void followers_end(struct api *api);
 void model_edits_detach(struct api *api);
 void handle_docs(void *api, struct http_exchange *x, const struct route_params *params);

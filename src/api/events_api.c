@@ -14,7 +14,8 @@
  *
  * Changes of tasks are told live only, without an id, as `event: task`: the task's row is the
  * record. They pass through here and through the WebSockets (websockets_api.c) as the same text,
- * which is made only when somebody listens.
+ * which is made only when somebody listens. Those of the planner's jobs are the same, as `event:
+ * evaluation` (evaluation_sockets.c).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ enum {
     RECHECK_MS = 100,
     KIND_TASK =
         EVENT_KIND_MAX_, /* beside the kinds of events: changes of tasks, and nothing else */
+    KIND_EVALUATION,     /* the same of the planner's jobs */
 };
 
 struct subscriber {
@@ -46,7 +48,7 @@ struct subscriber {
     unsigned page_count;      /* events that the query gave so far */
     int64_t missed;           /* id of the last live event that came while replaying */
     int64_t gap_from, gap_to; /* lost while the client did not read; 0: none */
-    uint64_t lost_tasks;      /* changes of tasks lost in that time */
+    uint64_t lost_tasks;      /* changes of tasks and evaluations lost in that time */
     struct timer recheck;     /* while held up by the queue: a queue may empty without on_drain */
 };
 
@@ -304,20 +306,21 @@ static void prepare(struct telling *t, const struct task_change *change)
     }
 }
 
-static bool wants_task(const struct subscriber *s, const struct task *task)
+/* subject: the model's id; NULL: it has none. */
+static bool wants(const struct subscriber *s, int kind, const char *subject)
 {
-    return s->x && (s->kind < 0 || s->kind == KIND_TASK) &&
-           (!s->subject || (task->model && str_eq(s->subject, task->model)));
+    return s->x && (s->kind < 0 || s->kind == kind) &&
+           (!s->subject || str_eq_opt(s->subject, subject));
 }
 
-static void deliver_task(struct subscriber *s, const struct telling *t)
+static void deliver_live(struct subscriber *s, const struct buf *event)
 {
     if (s->lost_tasks > 0 || http_exchange_queued(s->x) > QUEUE_MAX_BYTES) {
         s->lost_tasks++;
         timer_start(&s->recheck, RECHECK_MS);
         return;
     }
-    http_respond_write(s->x, buf_data(&t->event), t->event.len);
+    http_respond_write(s->x, buf_data(event), event->len);
 }
 
 void api_on_task(void *owner, const void *what)
@@ -327,10 +330,13 @@ void api_on_task(void *owner, const void *what)
     struct api *api = owner;
     struct subscriber *s;
 
+    if (change->task->kind == TASK_OF_EVALUATION) { /* told by api_on_evaluation */
+        return;
+    }
     list_for_each (s, &api->subscribers, node) {
-        if (wants_task(s, change->task)) {
+        if (wants(s, KIND_TASK, change->task->model)) {
             prepare(&telling, change);
-            deliver_task(s, &telling);
+            deliver_live(s, &telling.event);
         }
     }
     if (sockets_listen(api, SOCKET_TASKS)) {
@@ -338,6 +344,20 @@ void api_on_task(void *owner, const void *what)
         sockets_send(api, SOCKET_TASKS, telling.json);
     }
     buf_finish(&telling.event);
+}
+
+void subscribers_tell_evaluation(struct api *api, struct span json)
+{
+    struct buf event = BUF_INIT(EVENT_MAX_BYTES);
+    struct subscriber *s;
+
+    buf_printf(&event, "event: evaluation\ndata: %.*s\n\n", SPAN_ARG(json));
+    list_for_each (s, &api->subscribers, node) {
+        if (wants(s, KIND_EVALUATION, NULL)) {
+            deliver_live(s, &event);
+        }
+    }
+    buf_finish(&event);
 }
 
 /* The client has taken what was queued, or some of it. */
@@ -385,7 +405,9 @@ static bool read_question(struct http_exchange *x, struct events_question *ret)
 
     ret->kind = -1;
     if (kind && kind[0]) {
-        ret->kind = str_eq(kind, "task") ? (int)KIND_TASK : event_kind_from_string(kind);
+        ret->kind = str_eq(kind, "task")         ? (int)KIND_TASK
+                    : str_eq(kind, "evaluation") ? (int)KIND_EVALUATION
+                                                 : event_kind_from_string(kind);
         if (ret->kind < 0) {
             respond_detail(x, 400, "there is no kind of event '%.100s'", kind);
             return false;
@@ -405,7 +427,7 @@ static void stream(struct api *api, struct http_exchange *x, struct events_quest
     s->kind = question->kind;
     s->subject = TAKE_PTR(question->subject);
     s->passed = from < 0 || from > last ? last : from;
-    s->replaying = from >= 0 && s->kind != KIND_TASK;
+    s->replaying = from >= 0 && s->kind < KIND_TASK;
     timer_init(&s->recheck, api->in.world, "events recheck", on_recheck, s);
     list_append(&api->subscribers, &s->node);
     api->subscriber_count++;
@@ -426,9 +448,11 @@ static void handle_events(void *owner, struct http_exchange *x, const struct rou
     if (!read_question(x, &question)) {
         return;
     }
-    if (question.kind == KIND_TASK && !accepts(x, "text/event-stream") &&
+    if (question.kind >= (int)KIND_TASK && !accepts(x, "text/event-stream") &&
         accepts(x, "application/json")) {
-        respond_detail(x, 400, "changes of tasks are told live; their list is /api/v1/tasks");
+        respond_detail(x, 400,
+                       "changes of tasks are told live; their lists are /api/v1/tasks and "
+                       "/api/evaluation/tasks");
     } else if (accepts(x, "application/json") && !accepts(x, "text/event-stream")) {
         events_list(api, x, &question);
     } else if (api->subscriber_count >= SUBSCRIBERS_MAX) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * /openapi.json: an OpenAPI 3.1 document made of the route tables of all doors and the schemas of
- * schemas.c. What a route's row does not say (the front's own refusals) is added here, so that
- * every status a client may see is documented.
+ * schemas.c and planner_schemas.c. What a route's row does not say (the front's own refusals) is
+ * added here, so that every status a client may see is documented.
  */
 #include <stdlib.h>
 
@@ -34,6 +34,9 @@ static json_t *all_schemas(void)
 
     for (size_t i = 0; i < api_schema_count; i++) {
         json_object_set_new(schemas, api_schemas[i].name, schema_parse(&api_schemas[i]));
+    }
+    for (size_t i = 0; i < planner_schema_count; i++) {
+        json_object_set_new(schemas, planner_schemas[i].name, schema_parse(&planner_schemas[i]));
     }
     return schemas;
 }

@@ -2,11 +2,11 @@
 /*
  * WebSockets of the doors: who is connected, what all of a kind are told, and /ws/tasks. A reader
  * that lets too much pile up is closed by the socket itself (1013); it comes again and looks at the
- * rows, which are the record.
+ * rows, which are the record. What /ws/tasks tells of the planner's jobs: evaluation_sockets.c.
  */
 #include <stdlib.h>
 
-#include "api/api_int.h"
+#include "api/planner_doors_int.h"
 #include "base/mem.h"
 #include "codec/json.h"
 
@@ -44,6 +44,9 @@ static void on_text(void *owner, struct span text)
 {
     struct socket *s = owner;
 
+    if (s->kind == SOCKET_EVALUATIONS) {
+        return;
+    }
     if (s->kind == SOCKET_TASK_INSTANCES && span_eq(text, "ping")) { /* the seed's word for word */
         websocket_send(s->ws, SPAN("pong"));
     } else if (is_ping(text)) {
@@ -148,10 +151,15 @@ static void handle_tasks(void *owner, struct http_exchange *x, const struct rout
     struct api *api = owner;
     struct socket *s;
 
-    if (!kind || !str_eq(kind, "task")) {
+    if (!kind) {
+        handle_ws_evaluations(api, x);
+        return;
+    }
+    if (!str_eq(kind, "task")) {
         respond_detail(x, 404,
-                       "there are no evaluation tasks here yet; /ws/tasks?kind=task tells the "
-                       "changes of the queue's tasks");
+                       "there is no kind '%.40s': task tells the changes of the queue's tasks, "
+                       "without a kind those of the planner's jobs are told",
+                       kind);
         return;
     }
     s = socket_open(api, x, SOCKET_TASKS, NULL);
@@ -163,7 +171,7 @@ static void handle_tasks(void *owner, struct http_exchange *x, const struct rout
 
 // clang-format off
 const struct route websockets_routes[] = {
-    { "GET", "/ws/tasks", SCOPE_ADMIN, handle_tasks, "With kind=task, a WebSocket that tells every change of a task as it happens.",
+    { "GET", "/ws/tasks", SCOPE_ADMIN, handle_tasks, "A WebSocket that tells every change of a planner job's status and progress; with kind=task, of the queue's tasks.",
       { NULL, NULL, "101 400 404 426 503", "kind:string" } },
 };
 // clang-format on

@@ -84,6 +84,23 @@ void sim_run_for(struct world *base, uint64_t ms)
     w->now_us = until;
 }
 
+uint64_t sim_next_due_us(struct world *base)
+{
+    struct sim_world *w = sim_of(base);
+    uint64_t due_ms = list_empty(&base->posted) ? world_next_due(base) : 0;
+
+    return due_ms == UINT64_MAX ? UINT64_MAX : MAX_OF(due_ms * 1000, w->now_us);
+}
+
+void sim_run_to_us(struct world *base, uint64_t at_us)
+{
+    struct sim_world *w = sim_of(base);
+
+    while (step(w, at_us)) {
+    }
+    w->now_us = MAX_OF(w->now_us, at_us);
+}
+
 bool sim_run_until(struct world *base, bool (*pred)(void *arg), void *arg, uint64_t limit_ms)
 {
     struct sim_world *w = sim_of(base);

@@ -18,6 +18,10 @@ void sim_run_for(struct world *w, uint64_t ms);
 /* Runs until pred(arg) or until limit_ms of virtual time have passed; tells whether pred came true.
  */
 bool sim_run_until(struct world *w, bool (*pred)(void *arg), void *arg, uint64_t limit_ms);
+/* For who moves the clock himself: when the world has something to do next, in microseconds of
+ * virtual time (UINT64_MAX: nothing), and running all that is due by then, to stand there. */
+uint64_t sim_next_due_us(struct world *w);
+void sim_run_to_us(struct world *w, uint64_t at_us);
 /* Latency of each delivery on a simulated connection: evenly from 0 to max_ms (0 at first). */
 void sim_set_latency(struct world *w, uint64_t max_ms);
 

@@ -37,6 +37,7 @@ const struct command *const cli_commands[] = {
     &config_command,
     &doctor_command,
     &plan_command,
+    &simulate_command,
     &completion_command,
     &version_command,
     &help_command,

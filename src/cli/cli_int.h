@@ -33,8 +33,9 @@ struct command {
     int min_args, max_args;
     int (*run)(struct cli *cli); /* returns the exit code */
     /* For completion, what may stand as the first argument, separated by blanks: MODEL, TASK,
-     * BATCH, TASK_INSTANCE, COMMAND and FILE stand for what there is of it, all else for itself.
-     * NULL: nothing. An option's `arg` is read the same way, with "|" for the blanks. */
+     * BATCH, TASK_INSTANCE, COMMAND, CHIP, PRESET (a model of the planner's), STRATEGY and FILE
+     * stand for what there is of it, all else for itself. NULL: nothing. An option's `arg` is read
+     * the same way, with "|" for the blanks. */
     const char *words;
     /* The same for every later argument. */
     const char *more_words;

@@ -4,6 +4,7 @@
  * very binary (`berth complete WORD…`) for what the last word could become, so what is offered is
  * what there is: commands and options from their rows, models from the daemon.
  */
+#include <ctype.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,9 @@
 
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "config/config.h"
 #include "daemon/daemon.h"
+#include "planner/planner.h"
 
 /* A daemon that does not answer must not hold a shell up. */
 enum { ASK_LIMIT_S = 2 };
@@ -174,30 +177,107 @@ static void offer_source(const struct completion *c, const struct source *s)
     reply_finish(&reply);
 }
 
-static void offer_word(const struct completion *c, const char *word)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
-        if (str_eq(sources[i].word, word)) {
-            offer_source(c, &sources[i]);
-            return;
-        }
-    }
-    if (str_eq(word, "COMMAND")) {
-        offer_commands(c);
-    } else if (!str_eq(word, "FILE")) {
-        offer(c, word, "");
-    }
-}
+typedef void (*word_fn)(const struct completion *c, const char *word);
 
-/* Nothing for FILE: the shell looks for files by itself when nothing is offered. */
-static void offer_words(const struct completion *c, const char *words, char separator)
+static void each_word(const struct completion *c, const char *words, char separator, word_fn fn)
 {
     struct span rest = span_of(words);
 
     while (rest.p) {
         _cleanup_(freep) char *word = span_dup(span_cut(&rest, separator));
 
-        offer_word(c, word);
+        fn(c, word);
+    }
+}
+
+static void offer_itself(const struct completion *c, const char *word)
+{
+    offer(c, word, "");
+}
+
+/* Case does not count in it: as it is written, or in small letters like what was begun. */
+static void offer_name(const struct completion *c, const char *name)
+{
+    _cleanup_(freep) char *small = xstrdup(name);
+
+    for (char *p = small; *p; p++) {
+        *p = (char)tolower((unsigned char)*p);
+    }
+    offer(c, str_starts(small, c->last) ? small : name, "");
+}
+
+/* What is known without a daemon. */
+static void offer_chips(const struct completion *c)
+{
+    for (const struct planner_chip *chip = planner_chips; chip->name; chip++) {
+        offer_name(c, chip->name);
+    }
+}
+
+static void offer_presets(const struct completion *c)
+{
+    for (const struct planner_model *model = planner_models; model->name; model++) {
+        offer_name(c, model->name);
+    }
+}
+
+/* The words of the option gateway.strategy. */
+static void offer_strategies(const struct completion *c)
+{
+    const struct option_table *const *tables = daemon_option_tables();
+
+    for (size_t t = 0; tables[t]; t++) {
+        for (size_t i = 0; i < tables[t]->count; i++) {
+            if (str_eq(tables[t]->rows[i].name, "gateway.strategy")) {
+                each_word(c, tables[t]->rows[i].words, ' ', offer_itself);
+            }
+        }
+    }
+}
+
+static const struct {
+    const char *word;
+    void (*offer)(const struct completion *c);
+} known[] = {
+    { "COMMAND", offer_commands },
+    { "CHIP", offer_chips },
+    { "PRESET", offer_presets },
+    { "STRATEGY", offer_strategies },
+};
+
+/* What a word stands for; false: only for itself. c NULL: it is only asked. */
+static bool offer_meant(const struct completion *c, const char *word)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
+        if (str_eq(sources[i].word, word)) {
+            if (c) {
+                offer_source(c, &sources[i]);
+            }
+            return true;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+        if (str_eq(known[i].word, word)) {
+            if (c) {
+                known[i].offer(c);
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "NAME", "N": nobody types them. Neither FILE: the shell looks for files by itself when nothing is
+ * offered. */
+static bool is_placeholder(const char *word)
+{
+    return word[strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_")] == '\0';
+}
+
+static void offer_word(const struct completion *c, const char *word)
+{
+    if (!offer_meant(c, word) && !is_placeholder(word)) {
+        offer_itself(c, word);
     }
 }
 
@@ -205,8 +285,8 @@ static void offer_words(const struct completion *c, const char *words, char sepa
  * the help that nobody types (N, DURATION, URL) are not offered. */
 static void offer_argument(const struct completion *c, const char *arg)
 {
-    if (strchr(arg, '|') || str_eq(arg, "MODEL") || str_eq(arg, "TYPE")) {
-        offer_words(c, arg, '|');
+    if (strchr(arg, '|') || offer_meant(NULL, arg)) {
+        each_word(c, arg, '|', offer_word);
     }
 }
 
@@ -271,9 +351,9 @@ int complete_main(struct cli *cli, int count, char **words)
     } else if (!cli->command) {
         offer_commands(&c);
     } else if (cli->arg_count == 0 && cli->command->words) {
-        offer_words(&c, cli->command->words, ' ');
+        each_word(&c, cli->command->words, ' ', offer_word);
     } else if (cli->arg_count > 0 && cli->command->more_words) {
-        offer_words(&c, cli->command->more_words, ' ');
+        each_word(&c, cli->command->more_words, ' ', offer_word);
     }
     client_destroy(cli->client);
     fflush(stdout);

@@ -1,461 +1,427 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * berth plan: what a model will do on some chips, before anybody buys or starts anything. Needs no
- * daemon. All arithmetic is the planner's; here are its questions and its answers in words.
+ * daemon. The options are made into a question as the presets room reads it, so that what a file
+ * may say can be said here, and the other way round; all arithmetic is the planner's.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "cli/cmd_plan.h"
 #include "cli/commands.h"
-#include "planner/planner.h"
 
 // clang-format off
 static const struct cli_option options[] = {
-    { "model",       0, "NAME", "the model: llama-3.1-70b" },
-    { "chip",        0, "NAME", "the chip: h100-sxm" },
-    { "chips",       0, "N",    "so many of them at most (default: 8)" },
-    { "isl",         0, "N",    "mean tokens of a prompt (default: 1024)" },
-    { "osl",         0, "N",    "mean tokens of an answer (default: 256)" },
-    { "slo-ttft",    0, "TIME", "the first token within: 500ms, 2s" },
-    { "slo-tpot",    0, "TIME", "each further token within: 50ms" },
-    { "concurrency", 0, "N",    "requests at the same time (default: the most that keeps the SLO)" },
-    { "engine",      0, "NAME", "vllm, trtllm, sglang or llama.cpp (default: vllm)" },
-    { "precision",   0, "NAME", "bf16, fp8, nvfp4, mxfp4, int8, int4, q8_0, q4_k_m … (default: fp8 where the chip has it, else bf16)" },
-    { "kv",          0, "BITS", "of a value in the KV cache: 16, 8 or 4 (default: as the engine does)" },
-    { "prefix-hit",  0, "N",    "percent of the prompt found in the prefix cache (default: 0)" },
-    { "tp",          0, "N",    "only plans with this tensor parallelism" },
-    { "pp",          0, "N",    "only plans with so many pipeline stages" },
-    { "ep",          0, "N",    "only plans with this expert parallelism" },
-    { "objective",   0, "NAME", "cost, throughput or latency (default: cost)" },
-    { "price",       0, "USD",  "of a chip for an hour; shows the cost of a million output tokens" },
-    { "top",         0, "N",    "so many plans (default: 10)" },
-    { "rows",        0, "FILE", "check: writes a CSV line for each row" },
+    { "model",          0, "PRESET|FILE", "the model: llama-3.1-70b, or its config.json (or the directory of it), or a GGUF file" },
+    { "chip",           0, "CHIP",  "the chip: h100-sxm ('berth plan chips' lists them)" },
+    { "presets",        0, "FILE",  "more chips, models and topologies (YAML); may be given several times" },
+    { "topology",       0, "NAME|FILE", "how the chips hang together: a topology of --presets, or a YAML or JSON file of one (default: the chip's own links)" },
+    { "chips",          0, "N",     "so many of them at most (default: 8, or all of the topology)" },
+    { "isl",            0, "N",     "mean tokens of a prompt (default: 1024)" },
+    { "osl",            0, "N",     "mean tokens of an answer (default: 256)" },
+    { "isl-cv",         0, "X",     "spread of the prompts' lengths: standard deviation over mean (default: 0, all alike)" },
+    { "osl-cv",         0, "X",     "the same of the answers" },
+    { "slo-ttft",       0, "TIME",  "the first token within: 500ms, 2s" },
+    { "slo-tpot",       0, "TIME",  "each further token within: 50ms" },
+    { "slo-e2e",        0, "TIME",  "the whole answer within: 10s" },
+    { "concurrency",    0, "N",     "requests at the same time (default: the most that keeps the SLO; 1 for the objective latency without one)" },
+    { "rate",           0, "N",     "requests that come in a second, instead of a concurrency" },
+    { "engine",         0, "NAME",  "vllm, trtllm, sglang or llama.cpp (default: vllm; llama.cpp for a GGUF)" },
+    { "precision",      0, "NAME",  "bf16, fp8, nvfp4, mxfp4, int8, int4, q8_0, q4_k_m … (default: the model's, else fp8 where the chip has it, else bf16)" },
+    { "kv",             0, "BITS",  "of a value in the KV cache: 16, 8 or 4 (default: as the engine does)" },
+    { "prefix-hit",     0, "N",     "percent of the prompt found in the prefix cache (default: 0)" },
+    { "chunk",          0, "N",     "prompt tokens in one step (default: the engine's)" },
+    { "draft",          0, "N",     "speculative decoding: so many tokens are drafted a step" },
+    { "acceptance",     0, "N",     "percent of them that are accepted (default: 70)" },
+    { "draft-share",    0, "N",     "a draft token's time in percent of a step (default: that of one layer)" },
+    { "tp",             0, "N",     "only plans with this tensor parallelism" },
+    { "pp",             0, "N",     "only plans with so many pipeline stages" },
+    { "ep",             0, "N",     "only plans with this expert parallelism" },
+    { "moe-tp",         0, "N",     "only plans that cut each expert so often" },
+    { "replicas",       0, "N",     "only plans with so many replicas" },
+    { "plan",           0, "PLAN",  "this plan only: 'tp8 pp2 dp2', for experts also ep8 moe_tp1 adp8, sp" },
+    { "sp",             0, NULL,    "also plans with sequence parallelism" },
+    { "disaggregated",  0, NULL,    "also plans where other chips do the prefill" },
+    { "across-nodes",   0, NULL,    "tensor parallelism may leave the fast links" },
+    { "any-heads",      0, NULL,    "tensor parallelism need not divide the KV heads" },
+    { "even-layers",    0, NULL,    "pipeline stages have to divide the layers" },
+    { "min-throughput", 0, "N",     "at least so many output tokens/s" },
+    { "max-memory",     0, "N",     "percent of a chip's memory that the engine takes (default: as the engine does)" },
+    { "objective",      0, "NAME",  "cost, throughput, latency, efficiency, balanced or chips: the fewest that keep the SLO (default: cost)" },
+    { "weights",        0, "LIST",  "for balanced: latency=0.3,throughput=0.35,efficiency=0.2,balance=0.15" },
+    { "price",          0, "USD",   "of a chip for an hour; shows the cost of a million output tokens" },
+    { "top",            0, "N",     "so many plans (default: 10)" },
+    { "timeline",       0, NULL,    "also draws when the first plan's stages do what" },
+    { "rows",           0, "FILE",  "check: writes a CSV line for each row" },
+    { "name",           0, "NAME",  "calibrate: of the chip that is written (default: the same as --chip)" },
+    { "out",            0, "FILE",  "calibrate: writes the YAML there (default: to the terminal)" },
     { NULL, 0, NULL, NULL },
+};
+
+/* Which member of a question an option is, and in what it counts. */
+enum kind { TEXT, COUNT, REAL, PERCENT, TIME, FLAG };
+static const struct row {
+    const char *option, *member;
+    enum kind kind;
+} rows[] = {
+    { "chip", "chip", TEXT },                     { "chips", "chips", COUNT },
+    { "isl", "isl", COUNT },                      { "osl", "osl", COUNT },
+    { "isl-cv", "isl_cv", REAL },                 { "osl-cv", "osl_cv", REAL },
+    { "slo-ttft", "slo_ttft_ms", TIME },          { "slo-tpot", "slo_tpot_ms", TIME },
+    { "slo-e2e", "slo_e2e_ms", TIME },            { "concurrency", "concurrency", COUNT },
+    { "rate", "rate_per_s", REAL },               { "engine", "engine", TEXT },
+    { "precision", "precision", TEXT },           { "kv", "kv", TEXT },
+    { "prefix-hit", "prefix_hit", PERCENT },      { "chunk", "chunk_tokens", COUNT },
+    { "draft", "draft_tokens", COUNT },           { "acceptance", "acceptance", PERCENT },
+    { "draft-share", "draft_share", PERCENT },    { "tp", "tp", COUNT },
+    { "pp", "pp", COUNT },                        { "ep", "ep", COUNT },
+    { "moe-tp", "moe_tp", COUNT },                { "replicas", "replicas", COUNT },
+    { "plan", "plan", TEXT },                     { "sp", "sp", FLAG },
+    { "disaggregated", "disaggregated", FLAG },   { "across-nodes", "across_nodes", FLAG },
+    { "any-heads", "any_heads", FLAG },           { "even-layers", "even_layers", FLAG },
+    { "min-throughput", "min_tokens_per_s", REAL }, { "max-memory", "max_memory_share", PERCENT },
+    { "objective", "objective", TEXT },           { "price", "price_hour", REAL },
+    { "top", "top_k", COUNT },
 };
 // clang-format on
 
-/* What was asked, read. */
-struct ask {
-    const struct planner_model *model;
-    const struct planner_chip *chip;
-    int engine, format, kv;
-    struct planner_question q;
-    double price;
-    uint64_t top;
-};
+/* ---- one option ---- */
 
-/* ---- reading ---- */
-
-typedef size_t (*near_fn)(const char *name, const char **ret, size_t max);
-
-static int unknown(const char *what, const char *name, near_fn near)
-{
-    const char *names[3];
-    const size_t n = near(name, names, ARRAY_SIZE(names));
-
-    complain("there is no %s '%s'; the nearest are %s%s%s%s%s", what, name, n > 0 ? names[0] : "",
-             n > 1 ? ", " : "", n > 1 ? names[1] : "", n > 2 ? ", " : "", n > 2 ? names[2] : "");
-    return -EINVAL;
-}
-
-static int read_names(const struct cli *cli, struct ask *a)
-{
-    const char *model = cli_value(cli, "model"), *chip = cli_value(cli, "chip");
-
-    if (!model || !chip) {
-        complain("plan needs --model and --chip");
-        return -EINVAL;
-    }
-    a->model = planner_find_model(model);
-    if (!a->model) {
-        return unknown("model", model, planner_near_models);
-    }
-    a->chip = planner_find_chip(chip);
-    if (!a->chip) {
-        return unknown("chip", chip, planner_near_chips);
-    }
-    return 0;
-}
-
-/* The option's value by a table of words; fallback when it is not given. */
-static int read_word(const struct cli *cli, const char *option, int (*from)(const char *),
-                     int fallback, int *ret)
-{
-    const char *text = cli_value(cli, option);
-
-    *ret = text ? from(text) : fallback;
-    if (*ret < 0) {
-        complain("--%s: there is no '%s'; 'berth plan --help' lists them", option, text);
-        return -EINVAL;
-    }
-    return 0;
-}
-
-static int default_format(const struct ask *a)
-{
-    if (a->engine == PLANNER_ENGINE_LLAMACPP) {
-        return PLANNER_Q4_K_M;
-    }
-    return a->chip->fp8_tflops > 0 ? PLANNER_FP8 : PLANNER_BF16;
-}
-
-static int read_words(const struct cli *cli, struct ask *a)
-{
-    int objective = 0;
-
-    if (read_word(cli, "engine", planner_engine_from_string, PLANNER_ENGINE_VLLM, &a->engine) < 0 ||
-        read_word(cli, "precision", planner_format_from_string, default_format(a), &a->format) <
-            0 ||
-        read_word(cli, "kv", planner_kv_format_from_string, PLANNER_KV_AUTO, &a->kv) < 0 ||
-        read_word(cli, "objective", planner_objective_from_string, PLANNER_COST, &objective) < 0) {
-        return -EINVAL;
-    }
-    a->q.objective = (enum planner_objective)objective;
-    return 0;
-}
-
-/* "50ms", "2s", "0.5s"; 0 when it is not given. */
-static int read_time(const struct cli *cli, const char *option, double *ret)
+/* 0 leaves *ret as it is: not given. */
+static int read_real(const struct cli *cli, const char *option, double low, double high,
+                     double *ret)
 {
     const char *text = cli_value(cli, option);
     char *end = NULL;
     double v;
 
-    *ret = 0;
     if (!text) {
         return 0;
     }
     v = strtod(text, &end);
+    if (end == text || *end != '\0' || !isfinite(v)) {
+        complain("--%s: '%s' is no number", option, text);
+        return -EINVAL;
+    }
+    if (v < low || v > high) {
+        complain("--%s: %g is out of range (%g to %g)", option, v, low, high);
+        return -EINVAL;
+    }
+    *ret = v;
+    return 1;
+}
+
+/* "50ms", "2s", "0.5s" */
+static int read_time(const char *option, const char *text, double *ret_ms)
+{
+    char *end = NULL;
+    const double v = strtod(text, &end);
+
     if (end != text && (str_eq(end, "ms") || str_eq(end, "s")) && isfinite(v) && v > 0) {
-        *ret = str_eq(end, "ms") ? v / 1e3 : v;
+        *ret_ms = str_eq(end, "ms") ? v : v * 1e3;
         return 0;
     }
     complain("--%s: '%s' is no time; write 50ms or 2s", option, text);
     return -EINVAL;
 }
 
-static int read_count(const struct cli *cli, const char *option, uint64_t fallback, uint64_t most,
-                      uint64_t *ret)
+/* The value as the question has it; NULL, having spoken, when it is none. */
+static json_t *read_value(const struct cli *cli, const struct row *row, const char *text)
 {
-    if (cli_number(cli, option, fallback, ret) < 0) {
-        return -EINVAL;
-    }
-    if (*ret > most) {
-        complain("--%s: at most %llu", option, (unsigned long long)most);
-        return -EINVAL;
-    }
-    return 0;
-}
+    double v = 0;
+    uint64_t n;
 
-static int read_numbers(const struct cli *cli, struct ask *a)
-{
-    uint64_t chips, isl, osl, batch, hit, tp, pp, ep;
-    const char *price = cli_value(cli, "price");
-    char *end = NULL;
-
-    if (read_count(cli, "chips", 8, 65536, &chips) < 0 ||
-        read_count(cli, "isl", 1024, 100000000, &isl) < 0 ||
-        read_count(cli, "osl", 256, 100000000, &osl) < 0 ||
-        read_count(cli, "concurrency", 0, 10000000, &batch) < 0 ||
-        read_count(cli, "prefix-hit", 0, 100, &hit) < 0 ||
-        read_count(cli, "tp", 0, 65536, &tp) < 0 || read_count(cli, "pp", 0, 65536, &pp) < 0 ||
-        read_count(cli, "ep", 0, 65536, &ep) < 0 ||
-        read_count(cli, "top", 10, 100000, &a->top) < 0 ||
-        read_time(cli, "slo-ttft", &a->q.slo_ttft_s) < 0 ||
-        read_time(cli, "slo-tpot", &a->q.slo_tpot_s) < 0) {
-        return -EINVAL;
-    }
-    if (chips == 0 || isl == 0 || osl == 0) {
-        complain("--chips, --isl and --osl are at least 1");
-        return -EINVAL;
-    }
-    a->price = price ? strtod(price, &end) : 0;
-    if (price && (end == price || *end != '\0' || !isfinite(a->price) || a->price <= 0)) {
-        complain("--price: '%s' is no price", price);
-        return -EINVAL;
-    }
-    a->q.max_chips = (unsigned)chips;
-    a->q.isl = (double)isl;
-    a->q.osl = (double)osl;
-    a->q.concurrency = (double)batch;
-    a->q.prefix_hit = (double)hit / 100;
-    a->q.tp = (unsigned)tp;
-    a->q.pp = (unsigned)pp;
-    a->q.ep = (unsigned)ep;
-    return 0;
-}
-
-/* ---- what a plan costs ---- */
-
-/* Chip-hours of a million output tokens; with a price, dollars. */
-static double cost_of(const struct ask *a, const struct planner_result *r)
-{
-    const double hours = r->chips * 1e6 / fmax(r->output_tokens_ps, 1e-9) / 3600;
-
-    return a->price > 0 ? hours * a->price : hours;
-}
-
-static void describe_plan(const struct planner_model *m, const struct planner_plan *p, char *out,
-                          size_t size)
-{
-    size_t n = (size_t)snprintf(out, size, "tp%u", p->tp);
-
-    if (p->pp > 1) {
-        n += (size_t)snprintf(out + n, size - n, " pp%u", p->pp);
-    }
-    if (p->adp > 1) {
-        n += (size_t)snprintf(out + n, size - n, " adp%u", p->adp);
-    }
-    if (m->experts > 0) {
-        n += (size_t)snprintf(out + n, size - n, " ep%u", p->ep);
-    }
-    if (p->replicas > 1) {
-        snprintf(out + n, size - n, " x%u", p->replicas);
-    }
-}
-
-/* ---- a table ---- */
-
-static const char *const rungs[] = { "kernels measured on this chip",
-                                     "kernels measured on another chip of its generation",
-                                     "its data sheet only" };
-
-static void print_row(const struct ask *a, struct table *t, size_t rank,
-                      const struct planner_candidate *c)
-{
-    const struct planner_result *r = &c->result;
-    char plan[64];
-
-    describe_plan(a->model, &c->plan, plan, sizeof(plan));
-    table_cell(t, "%zu%s%s", rank, c->pareto ? "*" : "", c->meets_slo ? "" : "!");
-    table_cell(t, "%s", plan);
-    table_cell(t, "%u", r->chips);
-    table_cell(t, "%.0f", c->concurrency);
-    table_cell(t, "%.0f", r->ttft_s * 1e3);
-    table_cell(t, "%.1f (%.1f-%.1f)", r->tpot_s * 1e3, r->tpot_band.p10 * 1e3,
-               r->tpot_band.p90 * 1e3);
-    table_cell(t, "%.2f", r->e2e_s);
-    table_cell(t, "%.0f", r->output_tokens_ps);
-    table_cell(t, "%.0f", r->output_tokens_ps_chip);
-    table_cell(t, "%.1f", r->output_tokens_ps_user);
-    table_cell(t, "%.3g", cost_of(a, r));
-    table_cell(t, "%.0f+%.0f/%.0f%s", r->weights_bytes / 1e9, r->kv_used_bytes / 1e9,
-               r->memory_bytes / 1e9, r->sensitive ? "~" : "");
-    table_cell(t, "%.0f%%", r->mfu * 100);
-    table_cell(t, "%.0f%%", r->mbu * 100);
-}
-
-static void print_breakdown(const struct planner_candidate *c)
-{
-    double sum = 0;
-
-    for (int i = 0; i < PLANNER_WORK_MAX_; i++) {
-        sum += c->result.decode_work_s[i];
-    }
-    printf("\nA decode step of the first: %.2f ms", sum * 1e3);
-    for (int i = 0; i < PLANNER_WORK_MAX_; i++) {
-        printf("%s %s %.0f%%", i ? "," : ":", planner_work_names[i],
-               100 * c->result.decode_work_s[i] / sum);
-    }
-    putchar('\n');
-}
-
-static void print_refused(const struct planner_setup *s, const struct ask *a,
-                          const struct planner_findings *f)
-{
-    char why[PLANNER_REFUSAL_SIZE], plan[64];
-
-    for (int b = 1; b < PLANNER_BOUND_MAX_; b++) {
-        const struct planner_candidate *c = &f->refused_example[b];
-        const struct planner_load load = { .isl = a->q.isl,
-                                           .osl = a->q.osl,
-                                           .concurrency = c->concurrency };
-
-        if (f->refused_by[b] == 0) {
-            continue;
+    switch (row->kind) {
+    case TEXT:
+        return json_string(text);
+    case FLAG:
+        return json_true();
+    case COUNT:
+        if (cli_number(cli, row->option, 0, &n) < 0) {
+            return NULL;
         }
-        planner_refusal(s, &c->plan, &load, &c->result, why);
-        describe_plan(a->model, &c->plan, plan, sizeof(plan));
-        printf("Refused: %zu plan%s, such as %s: %s\n", f->refused_by[b],
-               f->refused_by[b] == 1 ? "" : "s", plan, why);
+        return json_integer((json_int_t)MIN_OF(n, (uint64_t)1 << 53));
+    case TIME:
+        return read_time(row->option, text, &v) < 0 ? NULL : json_real(v);
+    case PERCENT:
+        return read_real(cli, row->option, 0, 100, &v) < 0 ? NULL : json_real(v / 100);
+    default:
+        return read_real(cli, row->option, 0, 1e12, &v) < 0 ? NULL : json_real(v);
     }
 }
 
-static void print_legend(const struct ask *a, const struct planner_findings *f)
+static bool is_score(const char *name)
 {
-    static const char *const orders[] = {
-        [PLANNER_COST] = "the most output tokens/s of a chip",
-        [PLANNER_THROUGHPUT] = "the most output tokens/s of all",
-        [PLANNER_LATENCY] = "the least time of a token",
-    };
+    static const char *const names[] = { "latency", "throughput", "efficiency", "balance" };
 
-    printf("\nRanked by %s%s. * no other plan has more tokens/s both of a chip and of a user",
-           orders[a->q.objective],
-           a->q.slo_ttft_s > 0 || a->q.slo_tpot_s > 0 ? " among plans that meet the SLO" : "");
-    if (f->count > 0 && !f->candidates[0].meets_slo) {
-        printf("\nNo plan meets the SLO; the nearest come first, the first is %.2f times over it",
-               f->candidates[0].slo_excess);
-    }
-    puts("\nMEMORY is weights + KV in use / a chip's, in GB; ~ little is left for KV, so small "
-         "errors tell");
-}
-
-static void print_table(const struct cli *cli, const struct planner_setup *s, const struct ask *a,
-                        const struct planner_findings *f)
-{
-    static const char *const headings[] = { "#",     "PLAN",    "CHIPS",
-                                            "BATCH", "TTFT ms", "TPOT ms (p10-p90)",
-                                            "E2E s", "TOK/s",   "/CHIP",
-                                            "/USER", NULL,      "MEMORY",
-                                            "MFU",   "MBU" };
-    const char *row[ARRAY_SIZE(headings)];
-    struct table *t;
-
-    memcpy(row, headings, sizeof(row));
-    row[10] = a->price > 0 ? "USD/M" : "CHIP-h/M";
-    printf("%s (%s, KV %g bytes) on %s with %s: %.0f tokens in, %.0f out; efficiencies from %s\n\n",
-           a->model->name, planner_format_name(s->format), s->kv_bytes, a->chip->name,
-           planner_engine_name(s->engine), a->q.isl, a->q.osl, rungs[s->rung]);
-    if (f->count > 0) {
-        t = table_create(row, ARRAY_SIZE(row));
-        for (size_t i = 0; i < f->count && i < a->top; i++) {
-            print_row(a, t, i + 1, &f->candidates[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (str_eq(name, names[i])) {
+            return true;
         }
-        table_print(t, stdout, cli->color);
-        table_free(t);
-        print_breakdown(&f->candidates[0]);
-        print_legend(a, f);
-    } else {
-        puts("No plan fits.");
     }
-    print_refused(s, a, f);
+    complain("--weights: there is no '%s': latency, throughput, efficiency and balance are known",
+             name);
+    return false;
 }
 
-/* ---- JSON ---- */
-
-static json_t *json_band(const struct planner_band *b, double times)
-{
-    return json_pack("{s:f, s:f}", "p10", b->p10 * times, "p90", b->p90 * times);
-}
-
-static json_t *json_work(const double work[PLANNER_WORK_MAX_])
+/* "latency=1,throughput=2" */
+static json_t *read_weights(const char *text)
 {
     json_t *o = json_object();
+    struct span rest = span_of(text);
 
-    for (int i = 0; i < PLANNER_WORK_MAX_; i++) {
-        json_object_set_new(o, planner_work_names[i], json_real(work[i] * 1e3));
+    while (rest.n > 0) {
+        struct span one = span_cut(&rest, ',');
+        const struct span name = span_cut(&one, '=');
+        _cleanup_(freep) char *key = span_dup(name), *value = span_dup(one);
+        char *end = NULL;
+        const double v = value ? strtod(value, &end) : 0;
+
+        if (!key || !value || end == value || *end != '\0' || !isfinite(v)) {
+            complain("--weights: '%s' is no list; write latency=1,throughput=2", text);
+            json_decref(o);
+            return NULL;
+        }
+        if (!is_score(key)) {
+            json_decref(o);
+            return NULL;
+        }
+        json_object_set_new(o, key, json_real(v));
     }
     return o;
 }
 
-static json_t *json_shape(const struct planner_plan *p)
+/* ---- model and topology ---- */
+
+/* By its looks, or because a file of this name is there (owner/name is a model's name too). */
+static bool is_path(const char *name)
 {
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "tp", (int)p->tp, "pp", (int)p->pp,
-                     "attention_dp", (int)p->adp, "ep", (int)p->ep, "moe_tp", (int)p->moe_tp,
-                     "replicas", (int)p->replicas);
+    struct stat st;
+
+    return name[0] == '/' || name[0] == '.' || str_ends(name, ".gguf") || str_ends(name, ".json") ||
+           (strchr(name, '/') && stat(name, &st) == 0);
 }
 
-static json_t *json_plan(const struct ask *a, const struct planner_candidate *c)
+static int read_model(const struct cli *cli, const struct presets *presets,
+                      struct preset_model *ret)
 {
-    const struct planner_result *r = &c->result;
+    const char *name = cli_value(cli, "model");
+    struct error e = { 0 };
+    json_t *text;
+    int r;
 
-    return json_pack(
-        "{s:o, s:i, s:f, s:b, s:b, s:f, s:o, s:f, s:o, s:f, s:f, s:f, s:o, s:f, s:f, s:f, s:f, "
-        "s:f, s:{s:f, s:f, s:f, s:f, s:f, s:f, s:b}, s:o, s:o}",
-        "plan", json_shape(&c->plan), "chips", (int)r->chips, "concurrency", c->concurrency,
-        "meets_slo", c->meets_slo, "pareto", c->pareto, "ttft_ms", r->ttft_s * 1e3, "ttft_ms_band",
-        json_band(&r->ttft_band, 1e3), "tpot_ms", r->tpot_s * 1e3, "tpot_ms_band",
-        json_band(&r->tpot_band, 1e3), "e2e_ms", r->e2e_s * 1e3, "requests_per_s", r->requests_ps,
-        "output_tokens_per_s", r->output_tokens_ps, "output_tokens_per_s_band",
-        json_band(&r->throughput_band, 1), "output_tokens_per_s_per_chip", r->output_tokens_ps_chip,
-        "output_tokens_per_s_per_user", r->output_tokens_ps_user, "mfu", r->mfu, "mbu", r->mbu,
-        a->price > 0 ? "usd_per_m_output_tokens" : "chip_hours_per_m_output_tokens", cost_of(a, r),
-        "memory", "weights_gb", r->weights_bytes / 1e9, "kv_gb", r->kv_used_bytes / 1e9,
-        "kv_budget_gb", r->kv_budget_bytes / 1e9, "activations_gb", r->activation_bytes / 1e9,
-        "runtime_gb", r->fixed_bytes / 1e9, "chip_gb", r->memory_bytes / 1e9, "sensitive",
-        r->sensitive, "decode_step_ms", json_work(r->decode_work_s), "prefill_ms",
-        json_work(r->prefill_work_s));
-}
-
-static void print_as_json(const struct planner_setup *s, const struct ask *a,
-                          const struct planner_findings *f)
-{
-    json_t *plans = json_array(), *refused = json_array(), *all;
-    char why[PLANNER_REFUSAL_SIZE];
-
-    for (size_t i = 0; i < f->count && i < a->top; i++) {
-        json_array_append_new(plans, json_plan(a, &f->candidates[i]));
+    if (is_path(name)) {
+        r = preset_model_import(name, ret, &e);
+    } else {
+        text = json_string(name);
+        r = text ? preset_model_from_json(presets, text, ret, &e) : -EINVAL;
+        json_decref(text);
     }
-    for (int b = 1; b < PLANNER_BOUND_MAX_; b++) {
-        const struct planner_candidate *c = &f->refused_example[b];
-        const struct planner_load load = { .isl = a->q.isl,
-                                           .osl = a->q.osl,
-                                           .concurrency = c->concurrency };
+    if (r < 0) {
+        complain("--model: %s", e.text);
+    }
+    return r < 0 ? -EINVAL : 0;
+}
 
-        if (f->refused_by[b] > 0) {
-            planner_refusal(s, &c->plan, &load, &c->result, why);
-            json_array_append_new(refused,
-                                  json_pack("{s:i, s:o, s:s}", "count", (int)f->refused_by[b],
-                                            "example", json_shape(&c->plan), "reason", why));
+/* A name of --presets, or a file. */
+static json_t *read_topology(const char *name)
+{
+    json_t *topology = NULL;
+    struct error e = { 0 };
+
+    if (!is_path(name) && !str_ends(name, ".yaml") && !str_ends(name, ".yml")) {
+        return json_string(name);
+    }
+    if (preset_topology_import(name, &topology, &e) < 0) {
+        complain("--topology: %s", e.text);
+        return NULL;
+    }
+    return topology;
+}
+
+/* ---- the question ---- */
+
+/* The option that a member came from. */
+static const char *option_of(const char *member)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        if (str_eq(rows[i].member, member)) {
+            return rows[i].option;
         }
     }
-    all = json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:i, s:i, s:i, s:i}, s:o, s:o}", "model",
-                    a->model->name, "chip", a->chip->name, "engine", planner_engine_name(s->engine),
-                    "precision", planner_format_name(s->format), "efficiencies", rungs[s->rung],
-                    "search", "tried", (int)f->tried, "feasible", (int)f->count, "refused",
-                    (int)f->refused, "evaluations", (int)f->evaluations, "plans", plans, "refused",
-                    refused);
-    print_json(all);
-    json_decref(all);
+    return str_starts(member, "score_weights") ? "weights"
+           : str_starts(member, "topology")    ? "topology"
+           : str_starts(member, "plan")        ? "plan"
+           : str_starts(member, "chip")        ? "chip"
+                                               : "model";
+}
+
+/* The sentence begins with the member, which nobody wrote here. */
+static void tell_fault(const char *field, const struct error *e)
+{
+    const size_t n = strlen(field);
+    const char *text =
+        strncmp(e->text, field, n) == 0 && e->text[n] == ':' ? e->text + n + 2 : e->text;
+
+    complain("--%s: %s", option_of(field), text);
+}
+
+static int put(json_t *body, const char *member, json_t *value)
+{
+    if (!value) {
+        return -EINVAL;
+    }
+    json_object_set_new(body, member, value);
+    return 0;
+}
+
+static int make_body(const struct cli *cli, const struct presets *presets, json_t *body)
+{
+    const char *topology = cli_value(cli, "topology"), *weights = cli_value(cli, "weights");
+    struct preset_model model;
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const char *text = cli_value(cli, rows[i].option);
+
+        if (text && put(body, rows[i].member, read_value(cli, &rows[i], text)) < 0) {
+            return -EINVAL;
+        }
+    }
+    if (read_model(cli, presets, &model) < 0 ||
+        (topology && put(body, "topology", read_topology(topology)) < 0) ||
+        (weights && put(body, "score_weights", read_weights(weights)) < 0)) {
+        return -EINVAL;
+    }
+    if (str_ends(cli_value(cli, "model"), ".gguf") && !json_object_get(body, "engine")) {
+        put(body, "engine", json_string("llama.cpp"));
+    }
+    return put(body, "model", preset_model_document(&model));
+}
+
+int plan_ask(const struct cli *cli, const struct presets *presets, struct plan_request *ret)
+{
+    char field[PRESET_NAME_MAX];
+    struct error e = { 0 };
+    json_t *body;
+    int r;
+
+    if (!cli_value(cli, "model") || !cli_value(cli, "chip")) {
+        complain("plan needs --model and --chip");
+        return -EINVAL;
+    }
+    body = json_object();
+    r = make_body(cli, presets, body);
+    if (r == 0) {
+        r = plan_request_from_json(presets, body, ret, field, &e);
+        if (r < 0) {
+            tell_fault(field, &e);
+        }
+    }
+    json_decref(body);
+    return r < 0 ? -EINVAL : 0;
+}
+
+static struct presets *read_presets(const struct cli *cli)
+{
+    struct presets *p = presets_create();
+    struct error e = { 0 };
+    const char *path;
+    int cursor = 0;
+
+    while ((path = cli_next_value(cli, "presets", &cursor)) != NULL) {
+        if (presets_add_file(p, path, &e) < 0) {
+            complain("--presets: %s", e.text);
+            return presets_destroy(p);
+        }
+    }
+    return p;
 }
 
 /* ---- the command ---- */
 
-static int plan(struct cli *cli)
+static int plan(const struct cli *cli, const struct presets *presets)
 {
-    struct ask a = { 0 };
-    struct planner_setup s;
-    struct planner_findings f;
-    int code = 0;
+    struct plan_request *request = xcalloc(1, sizeof(*request));
+    struct planner_setup setup;
+    struct planner_findings f = { 0 };
+    const struct plan_report report = { request, &setup, &f };
+    int code;
 
-    if (read_names(cli, &a) < 0 || read_words(cli, &a) < 0 || read_numbers(cli, &a) < 0) {
+    if (plan_ask(cli, presets, request) < 0) {
+        free(request);
         return error_kind(-EINVAL)->exit_code;
     }
-    planner_setup_init(&s, a.model, a.chip, a.engine, a.format, a.kv, NULL);
-    planner_search(&s, &a.q, &f);
+    plan_request_run(request, NULL, NULL, &setup, &f);
     if (cli->json) {
-        print_as_json(&s, &a, &f);
+        plan_print_json(&report, cli_value(cli, "timeline") != NULL);
     } else {
-        print_table(cli, &s, &a, &f);
+        plan_print_table(cli, &report);
+        if (cli_value(cli, "timeline")) {
+            plan_print_timeline(&report);
+        }
     }
     code = f.count > 0 ? 0 : 1;
     planner_findings_finish(&f);
+    free(request);
     return code;
+}
+
+static int run_with(struct cli *cli, const struct presets *presets)
+{
+    const char *verb = cli->arg_count > 0 ? cli->args[0] : "";
+    const char *path = cli->arg_count > 1 ? cli->args[1] : NULL;
+
+    if (!*verb) {
+        return plan(cli, presets);
+    }
+    if (str_eq(verb, "check") && path) {
+        return plan_check(cli, path, cli_value(cli, "rows"));
+    }
+    if (str_eq(verb, "check")) {
+        complain("plan: say 'plan check FILE.csv'");
+        return error_kind(-EINVAL)->exit_code;
+    }
+    if (str_eq(verb, "calibrate")) {
+        return plan_calibrate(cli, presets, path);
+    }
+    if (str_eq(verb, "chips") && !path) {
+        return plan_list_chips(cli, presets);
+    }
+    if (str_eq(verb, "models") && !path) {
+        return plan_list_models(cli, presets);
+    }
+    complain("plan: '%s%s%s' is not known; say 'plan --model NAME --chip NAME …', "
+             "'plan check FILE.csv', 'plan calibrate FILE.csv|MODEL', 'plan chips' or "
+             "'plan models'",
+             verb, path ? " " : "", path ? path : "");
+    return error_kind(-EINVAL)->exit_code;
 }
 
 static int run(struct cli *cli)
 {
-    if (cli->arg_count == 0) {
-        return plan(cli);
-    }
-    if (!str_eq(cli->args[0], "check") || cli->arg_count != 2) {
-        complain("plan: say 'plan --model NAME --chip NAME …' or 'plan check FILE.csv'");
+    struct presets *presets = read_presets(cli);
+    int code;
+
+    if (!presets) {
         return error_kind(-EINVAL)->exit_code;
     }
-    return plan_check(cli, cli->args[1], cli_value(cli, "rows"));
+    code = run_with(cli, presets);
+    presets_destroy(presets);
+    return code;
 }
 
 const struct command plan_command = {
     "plan",
-    "[check FILE.csv]",
-    "Says what a model would do on given chips: the plans that fit, ranked; or checks predictions "
-    "against measurements.",
+    "[chips | models | check FILE.csv | calibrate FILE.csv|MODEL]",
+    "Says what a model would do on given chips: the plans that fit, ranked; lists what is known; "
+    "checks predictions against measurements, or sets a chip right by them.",
     options,
     0,
     2,
     run,
-    "check",
+    "check calibrate chips models",
+    "FILE MODEL",
 };

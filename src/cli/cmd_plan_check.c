@@ -24,7 +24,7 @@ static int read_all(const char *path, struct buf *b)
 
     if (!f) {
         complain("cannot read %s: %s", path, strerror(errno));
-        return -errno;
+        return -EIO;
     }
     piece = xcalloc(1, PIECE_BYTES);
     while (r == 0 && (n = fread(piece, 1, PIECE_BYTES, f)) > 0) {
@@ -63,7 +63,7 @@ static int write_rows(const struct planner_rows *rows, const char *path)
 
     if (!f) {
         complain("cannot write %s: %s", path, strerror(errno));
-        return -errno;
+        return -EIO;
     }
     fputs("id,metric,value,predicted,p10,p90,reason\n", f);
     for (size_t i = 0; i < rows->count; i++) {

@@ -362,6 +362,8 @@ static const struct place_of_key numbers[] = {
     { "wkv.head_size", AT(wkv_head_size) },
     { "expert_count", AT(expert_count) },
     { "expert_feed_forward_length", AT(expert_feed_forward) },
+    { "expert_shared_count", AT(expert_shared_count) },
+    { "expert_shared_feed_forward_length", AT(expert_shared_feed_forward) },
     { "expert_used_count", AT(expert_used_count) },
     { "vocab_size", AT(vocab_size) },
 };

@@ -59,6 +59,7 @@ struct gguf_info {
     uint64_t ssm_conv_kernel, ssm_inner_size, ssm_state_size, ssm_group_count;
     uint64_t wkv_head_size; /* of RWKV */
     uint64_t expert_count, expert_used_count, expert_feed_forward;
+    uint64_t expert_shared_count, expert_shared_feed_forward; /* the latter of all together */
     uint64_t vocab_size; /* <architecture>.vocab_size, else the number of tokens in the tokenizer */
     uint64_t split_count; /* files that the model lies in, when it is split; this file is one */
     uint64_t tensor_count;

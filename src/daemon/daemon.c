@@ -68,8 +68,17 @@ static bool listens_beyond_loopback(const struct config *config)
 static int open_store(struct daemon *d, struct error *reterr)
 {
     static const struct store_schema *const schemas[] = {
-        &events_schema,  &access_schema,  &models_schema,    &webhooks_schema,       &tasks_schema,
-        &batches_schema, &engines_schema, &placement_schema, &task_instances_schema, NULL,
+        &events_schema,
+        &access_schema,
+        &models_schema,
+        &webhooks_schema,
+        &tasks_schema,
+        &batches_schema,
+        &engines_schema,
+        &placement_schema,
+        &task_instances_schema,
+        &evaluations_schema,
+        NULL,
     };
     struct store_options options = { .path = "berth.db", .schemas = schemas };
 
@@ -192,6 +201,12 @@ static int build_rooms(struct daemon *d, struct error *reterr)
     });
     tasks_set_webhooks(d->tasks, d->webhooks);
     d->batches = batches_create(d->world, d->config, d->store, d->events, d->models, d->tasks);
+    d->evaluations = evaluations_create(&(struct evaluations_in){
+        .world = d->world,
+        .config = d->config,
+        .store = d->store,
+        .tasks = d->tasks,
+    });
     r = access_create(d->world, d->store, d->config, listens_beyond_loopback(d->config), &d->access,
                       &d->new_key, reterr);
     if (r < 0) {
@@ -236,6 +251,7 @@ static int build_rooms(struct daemon *d, struct error *reterr)
     tasks_set_runner(d->tasks, TASK_OF_QUEUE, &gateway_task_runner, d->gateway);
     tasks_set_runner(d->tasks, TASK_OF_BATCH, &gateway_task_runner, d->gateway);
     tasks_set_runner(d->tasks, TASK_OF_INSTANCE, &task_instance_runner, d->task_instances);
+    tasks_set_runner(d->tasks, TASK_OF_EVALUATION, &evaluation_runner, d->evaluations);
     d->monitor = monitor_create(&(struct monitor_in){
         .world = d->world,
         .gpu = d->gpu,
@@ -260,6 +276,7 @@ static int build_rooms(struct daemon *d, struct error *reterr)
         .task_types = d->task_types,
         .batches = d->batches,
         .task_instances = d->task_instances,
+        .evaluations = d->evaluations,
         .monitor = d->monitor,
         .metrics = d->metrics,
         .router = d->router,
@@ -378,6 +395,7 @@ static void reload(struct daemon *d)
     }
     webhooks_reconfigure(d->webhooks, fresh);
     tasks_reconfigure(d->tasks, fresh);
+    evaluations_reconfigure(d->evaluations, fresh);
     batches_reconfigure(d->batches, fresh);
     task_instances_reconfigure(d->task_instances, fresh);
     api_reconfigure(d->api, fresh);
@@ -485,6 +503,7 @@ static void tear_down(struct daemon *d)
     d->monitor = monitor_destroy(d->monitor);
     d->batches = batches_destroy(d->batches);
     d->tasks = tasks_destroy(d->tasks);
+    d->evaluations = evaluations_destroy(d->evaluations);
     d->task_instances = task_instances_destroy(d->task_instances);
     d->webhooks = webhooks_destroy(d->webhooks);
     d->gateway = gateway_destroy(d->gateway);
@@ -512,6 +531,7 @@ static int start_tasks(struct daemon *d, struct error *reterr)
     int r = task_instances_start(d->task_instances, reterr);
 
     r = r < 0 ? r : tasks_start(d->tasks, reterr);
+    r = r < 0 ? r : evaluations_start(d->evaluations, reterr);
     r = r < 0 ? r : batches_start(d->batches, reterr);
     return r < 0 ? r : webhooks_start(d->webhooks, reterr);
 }

@@ -9,6 +9,7 @@
 #include "daemon/data_dir.h"
 #include "dispatch/dispatch.h"
 #include "engines/engines.h"
+#include "evaluations/evaluations.h"
 #include "events/events.h"
 #include "gateway/gateway.h"
 #include "gpu/gpu.h"
@@ -24,7 +25,7 @@
 #include "tasks/tasks.h"
 #include "tasks/webhooks.h"
 
-enum { MAX_LISTENERS = 16, MAX_SUBSCRIPTIONS = 24 };
+enum { MAX_LISTENERS = 16, MAX_SUBSCRIPTIONS = 32 };
 
 struct daemon {
     const struct daemon_options *options;
@@ -46,6 +47,7 @@ struct daemon {
     struct dispatch *dispatch;
     struct placement *placement;
     struct task_instances *task_instances;
+    struct evaluations *evaluations;
     struct gateway *gateway;
     struct monitor *monitor;
     struct router *router;

@@ -19,6 +19,7 @@
 #include "daemon/foreign_stores.h"
 #include "dispatch/dispatch.h"
 #include "engines/engines.h"
+#include "evaluations/evaluations.h"
 #include "gateway/gateway.h"
 #include "gpu/gpu.h"
 #include "placement/placement.h"
@@ -72,6 +73,7 @@ const struct option_table *const *daemon_option_tables(void)
                                                    &batches_options,
                                                    &webhooks_options,
                                                    &task_instances_options,
+                                                   &evaluations_options,
                                                    &api_options,
                                                    &foreign_store_options,
                                                    &foreign_options,

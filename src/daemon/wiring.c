@@ -4,8 +4,9 @@
  *
  *     models   ──► engines, dispatch, placement, gateway, tasks, api (a removed one's key goes)
  *     engines  ──► dispatch, placement, tasks (there may be a place now)
- *     tasks    ──► batches, api (told live), task_instances (completions are committed)
+ *     tasks    ──► batches, evaluations, api (told live), task_instances (what is committed)
  *     task_instances ──► api (/ws/task_events)
+ *     evaluations ──► api (/ws/tasks)
  *     batches  ──► webhooks (there may be something to tell)
  *     dispatch ──► placement (somebody waits for a model that is not wanted)
  *     events   ──► api (/api/events)
@@ -84,6 +85,8 @@ void daemon_wire(struct daemon *d)
     subscribe(d, engines_signal(d->engines), on_instance_for_tasks, d);
     subscribe(d, tasks_signal(d->tasks), batches_on_task, d->batches);
     subscribe(d, batches_signal(d->batches), webhooks_on_change, d->webhooks);
+    subscribe(d, tasks_signal(d->tasks), evaluations_on_task, d->evaluations);
+    subscribe(d, evaluations_signal(d->evaluations), api_on_evaluation, d->api);
     subscribe(d, tasks_signal(d->tasks), api_on_task, d->api);
     subscribe(d, tasks_signal(d->tasks), task_instances_on_task, d->task_instances);
     subscribe(d, task_instances_signal(d->task_instances), api_on_task_ended, d->api);

@@ -112,6 +112,7 @@ void seat_show(struct seat *s)
         .place = s->place,
         .wait_ms = (double)s->work_us / 1000 / s->slots,
         .wait_error_ms = sqrt((double)s->error_ms2) / s->slots,
+        .read_ms = (double)s->read_us / 1000 * (1 - 1.0 / s->slots),
         .swap_ms = s->sleeping ? (double)line_load_time_ms(l) : 0,
         .prefill_ms = s->figures.prefill_ms,
         .prefill_error = s->figures.prefill_error,

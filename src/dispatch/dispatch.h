@@ -40,7 +40,17 @@ enum dispatch_rank {
     RANK_MAX_
 };
 
-enum { PREFIX_BLOCK_BYTES = 256, PREFIX_BLOCKS_MAX = 64 };
+/* A prompt's beginning is known by its blocks: the first ones short, then each an eighth of all
+ * before it, so that 64 of them reach over about a megabyte, and what is shared of a long prompt is
+ * known to an eighth of itself. */
+enum { PREFIX_BLOCK_BYTES = 256, PREFIX_SHORT_BYTES = 4096, PREFIX_BLOCKS_MAX = 64 };
+/* Where the block ends that begins at `end`, the end of the one before it (0: the first). */
+static inline size_t prefix_next_end(size_t end)
+{
+    size_t eighth = end / 8 / PREFIX_BLOCK_BYTES * PREFIX_BLOCK_BYTES;
+
+    return end + (end < PREFIX_SHORT_BYTES ? (size_t)PREFIX_BLOCK_BYTES : eighth);
+}
 
 struct dispatch_ask {
     int64_t model_id;
@@ -52,6 +62,9 @@ struct dispatch_ask {
      * (prefix_hashes); copied. */
     const uint64_t *prefix;
     unsigned prefix_count;
+    /* How many tokens of the prompt each of these stands for, ascending; NULL: as its bytes are
+     * guessed to be tokens. Copied. */
+    const uint32_t *prefix_tokens;
     uint64_t session;          /* hash of whom or what the request belongs to; 0: nothing */
     uint64_t queue_timeout_ms; /* 0: the configured one */
     bool no_load; /* a stopped model is refused, not asked for (dispatch_demand_signal) */
@@ -184,12 +197,15 @@ void dispatch_check(const struct model_config *model, struct validation *v);
 
 /* What is predicted of an instance for a request that came now, for people and doors. */
 struct prediction {
-    double wait_ms, wait_error_ms;          /* until it would begin (its standard error) */
+    /* Until it would begin: a slot is free, and the prompts before it are read; and the standard
+     * error of the slot's part. */
+    double wait_ms, wait_error_ms;
     double prefill_ms, decode_ms, error_ms; /* then; error of the whole */
     double low_ms, high_ms; /* nine of ten take so long, from their beginning to their end */
     double output_tokens, ms_per_output_token; /* expected */
     uint64_t
-        learnt_from; /* requests of this instance; 0: cold, by its model's others or defaults */
+        learnt_from; /* requests of this instance; as long as they do not surely differ from its
+                        model's others', all of these tell; 0: cold, by others or defaults */
 };
 /* False: it takes no requests (now). */
 bool dispatch_predict(const struct dispatch *d, const char *uuid, uint32_t prompt_tokens,
@@ -224,6 +240,9 @@ struct candidate {
      * added when it was given and is taken off when it leaves, over its slots; and the standard
      * error of that. 0 when nothing is in flight. */
     double wait_ms, wait_error_ms;
+    /* What of that is prompts that are not read yet, beyond what stands in wait_ms of it: an engine
+     * answers many at once but reads one after the other, so that is not divided by its slots. */
+    double read_ms;
     double swap_ms;                   /* before it can begin at all: waking; 0: it is there */
     double prefill_ms, prefill_error; /* a prompt token that is not cached */
     double decode_ms, decode_error;   /* an output token */

@@ -62,6 +62,8 @@ struct line {
     struct list silent;     /* tickets in flight of which nothing was seen yet */
     struct timer age;       /* of these less is left as time goes by */
     struct speed speed;     /* of all instances */
+    double read_tokens,     /* that requests had to have read, in the mean; 0: none yet */
+        made_tokens;        /* that answers had after their first */
     struct figures figures; /* of those that have not shown their own yet */
     struct spread ratios;   /* how long requests took, over what was predicted */
     uint64_t last_used_ms;
@@ -99,6 +101,8 @@ struct seat {
     uint64_t requests, errors, total_response_ms, response_ms;
     /* What is predicted to be left of its tickets: the sum of theirs. */
     uint64_t work_us, error_ms2;
+    uint64_t read_us;       /* prompts that are not read yet */
+    uint64_t first_us;      /* when a first token came last */
     bool sleeping;          /* it has to wake before it begins */
     struct speed *speed;    /* NULL: nothing learnt yet */
     struct figures figures; /* in use */
@@ -117,8 +121,9 @@ struct ticket {
      * seat. */
     struct estimate estimate;
     double begin_ms, token_ms; /* predicted until it begins; an output token */
-    uint64_t work_us, error_ms2;
+    uint64_t work_us, error_ms2, read_us;
     uint64_t granted_us, first_us; /* first_us: its first token came; 0: not yet */
+    uint64_t read_from_us;         /* when its prompt's turn came: those before it had been read */
     uint32_t progress;             /* tokens that were seen to come */
     uint32_t cached_tokens;        /* of the prompt, as predicted */
     bool queued;                   /* it waited in the engine for a slot, or to wake */
@@ -129,7 +134,10 @@ struct ticket {
     char exclude[UUID_SIZE]; /* while held back from it; else "" */
     bool again;              /* it joined its rank at the front */
     unsigned prefix_count;
-    uint64_t prefix[];
+    struct prefix_part {
+        uint64_t hash;
+        uint32_t tokens; /* of the prompt, up to the end of this block */
+    } prefix[];
 };
 
 struct dispatch {
@@ -226,6 +234,8 @@ struct marks {
     struct candidate *marked[MARKS_MAX];
     unsigned count;
 };
+/* The blocks of an ask, as they are known to its ticket. */
+void prefix_copy(struct ticket *t, const struct dispatch_ask *ask);
 /* Sets cached_tokens of those candidates that were given the most of the ticket's prompt; unmark
  * takes it back. */
 void prefix_mark(struct line *l, const struct ticket *t, struct marks *m);

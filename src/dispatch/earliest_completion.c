@@ -18,7 +18,7 @@ static double cost(const struct candidate *one, const struct choice *c)
 {
     uint32_t cached = MIN_OF(one->cached_tokens, c->prompt_tokens);
     double uncached = (double)(c->prompt_tokens - cached);
-    double expected = one->wait_ms + one->swap_ms + uncached * one->prefill_ms +
+    double expected = one->wait_ms + one->read_ms + one->swap_ms + uncached * one->prefill_ms +
                       c->output_tokens * one->decode_ms;
     double variance = square(one->wait_error_ms) + square(uncached * one->prefill_error) +
                       square(c->output_tokens * one->decode_error) +

@@ -69,8 +69,8 @@ void seat_figures_changed(struct seat *s)
 
 /* Predicting */
 
-/* Until a request given now would begin: none of those before it when a slot is free, else as many
- * of them as must leave, which do so one after the other. */
+/* Until a slot is free for a request given now: as many of those before it must leave, which do so
+ * one after the other. */
 static double share_before(const struct seat *s)
 {
     return s->in_flight < s->slots
@@ -78,11 +78,13 @@ static double share_before(const struct seat *s)
                : (double)(s->in_flight - s->slots + 1) / s->slots / s->in_flight;
 }
 
+/* Until it would begin: when there is a slot, and the prompts before it have been read. */
 static double wait_ms(const struct seat *s)
 {
     double swap_ms = s->sleeping ? (double)line_load_time_ms(s->line) : 0;
+    double slot_us = (double)s->work_us * share_before(s);
 
-    return swap_ms + (double)s->work_us / 1000 * share_before(s);
+    return swap_ms + MAX_OF(slot_us, (double)s->read_us) / 1000;
 }
 
 static uint32_t prompt_of(const struct dispatch_ask *ask)
@@ -115,11 +117,13 @@ static void take_off(struct seat *s, struct ticket *t)
 {
     s->work_us -= t->work_us;
     s->error_ms2 -= t->error_ms2;
-    t->work_us = t->error_ms2 = 0;
+    s->read_us -= t->read_us;
+    t->work_us = t->error_ms2 = t->read_us = 0;
 }
 
-/* So much is left of it now, and of its error the same part. */
-static void leave(struct seat *s, struct ticket *t, double left_ms)
+/* So much is left of it now, and of its error the same part; of its prompt (nothing, once it has
+ * begun to answer) so much is to be read. */
+static void leave(struct seat *s, struct ticket *t, double left_ms, double read_ms)
 {
     double part = whole_ms(t) > 0 ? left_ms / whole_ms(t) : 0;
     double error_ms = MIN_OF(t->estimate.error_ms * part, (double)LONGEST_MS);
@@ -127,8 +131,10 @@ static void leave(struct seat *s, struct ticket *t, double left_ms)
     take_off(s, t);
     t->work_us = bounded_us(left_ms);
     t->error_ms2 = (uint64_t)(error_ms * error_ms);
+    t->read_us = bounded_us(read_ms);
     s->work_us += t->work_us;
     s->error_ms2 += t->error_ms2;
+    s->read_us += t->read_us;
 }
 
 void estimate_add(struct seat *s, struct ticket *t)
@@ -142,7 +148,7 @@ void estimate_add(struct seat *s, struct ticket *t)
     t->token_ms = s->figures.decode_ms;
     t->queued = s->in_flight >= s->slots || s->sleeping;
     t->granted_us = world_now_us(l->dispatch->world);
-    leave(s, t, whole_ms(t));
+    leave(s, t, whole_ms(t), t->estimate.prefill_ms);
     list_append(&l->silent, &t->node);
     if (!timer_active(&l->age)) {
         timer_start(&l->age, AGE_EVERY_MS);
@@ -159,11 +165,16 @@ void estimate_progress(struct seat *s, struct ticket *t, uint32_t tokens)
 {
     if (t->progress == 0) {
         t->first_us = world_now_us(s->line->dispatch->world);
+        t->read_from_us = MAX_OF(t->granted_us, s->first_us);
+        s->first_us = t->first_us;
         list_remove(&t->node);
     }
     t->progress += tokens;
-    leave(s, t, MAX_OF(0.0, t->estimate.decode_ms - t->progress * t->token_ms));
+    leave(s, t, MAX_OF(0.0, t->estimate.decode_ms - t->progress * t->token_ms), 0);
 }
+
+/* As long as nothing was seen of a request, this part of its prompt is to be read yet. */
+static const double least_unread = 0.1;
 
 /* Nothing was seen of it yet. What a time is expected to take yet that has passed for a while, of
  * which mean and error are known, is the rest of the mean, but in the end never less than error² /
@@ -173,9 +184,11 @@ static void age(struct ticket *t, uint64_t now_us)
 {
     double worked_ms = (double)(now_us - t->granted_us) / 1000 - t->begin_ms, whole = whole_ms(t);
     double error = t->estimate.error_ms, least = whole > 0 ? error * error / whole : 0;
+    double prefill_ms = t->estimate.prefill_ms;
 
-    if (worked_ms > 0 && least < whole) {
-        leave(t->seat, t, MAX_OF(least, whole - worked_ms));
+    if (worked_ms > 0) {
+        leave(t->seat, t, MAX_OF(MIN_OF(least, whole), whole - worked_ms),
+              MAX_OF(prefill_ms * least_unread, prefill_ms - worked_ms));
         seat_show(t->seat);
     }
 }
@@ -200,6 +213,7 @@ static void on_age(void *arg)
 struct seen {
     uint64_t at_ms, prompt, uncached, output;
     double first_ms; /* until its first token; negative: that was not seen */
+    double read_ms;  /* the part of that from its turn on */
     double whole_ms;
 };
 
@@ -214,20 +228,47 @@ static struct seen look_at(const struct seat *s, const struct ticket *t)
         .uncached = prompt - (t->noted ? t->cached : MIN_OF((uint64_t)t->cached_tokens, prompt)),
         .output = t->noted ? t->output : t->progress,
         .first_ms = t->progress > 1 ? (double)(t->first_us - t->granted_us) / 1000 : -1,
+        .read_ms = (double)(t->first_us - t->read_from_us) / 1000,
         .whole_ms = (double)(at_us - t->granted_us) / 1000,
     };
 }
 
-static void add_both(struct seat *s, bool decode, double value, uint64_t at_ms)
+static void add_both(struct seat *s, bool decode, double value, double weight, uint64_t at_ms)
 {
     uint64_t half_life_ms = s->line->dispatch->learn_half_life_ms;
 
     if (!s->speed) {
         s->speed = xcalloc(1, sizeof(*s->speed));
     }
-    spread_add(decode ? &s->speed->decode : &s->speed->prefill, value, at_ms, half_life_ms);
-    spread_add(decode ? &s->line->speed.decode : &s->line->speed.prefill, value, at_ms,
-               half_life_ms);
+    spread_add_weighted(decode ? &s->speed->decode : &s->speed->prefill, value, weight, at_ms,
+                        half_life_ms);
+    spread_add_weighted(decode ? &s->line->speed.decode : &s->line->speed.prefill, value, weight,
+                        at_ms, half_life_ms);
+}
+
+/* What a long prompt or answer took says more of a token than what a short one did, which is mostly
+ * the step that it met: they weigh as they are long, beside the usual length. */
+static double weight_of(double *usual, double tokens)
+{
+    enum { REMEMBERED = 32 };
+    static const double least = 0.01, most = 16;
+
+    *usual += (tokens - *usual) / (*usual > 0 ? REMEMBERED : 1);
+    return MAX_OF(least, MIN_OF(most, tokens / *usual));
+}
+
+static void add_answer(struct seat *s, const struct seen *seen, double ms)
+{
+    double tokens = (double)(seen->output - 1);
+
+    add_both(s, true, ms / tokens, weight_of(&s->line->made_tokens, tokens), seen->at_ms);
+}
+
+static void add_read(struct seat *s, const struct seen *seen, double ms)
+{
+    double tokens = (double)seen->uncached;
+
+    add_both(s, false, ms / tokens, weight_of(&s->line->read_tokens, tokens), seen->at_ms);
 }
 
 /* What waited in the engine first, or came in one piece, does not tell its parts. */
@@ -237,16 +278,16 @@ static void learn_speed(struct seat *s, const struct ticket *t, const struct see
 
     if (seen->first_ms >= 0) {
         if (!t->queued && seen->uncached > 0) {
-            add_both(s, false, seen->first_ms / (double)seen->uncached, seen->at_ms);
+            add_read(s, seen, seen->read_ms);
         }
         if (seen->output > 1) {
-            add_both(s, true, (seen->whole_ms - seen->first_ms) / (double)(seen->output - 1),
-                     seen->at_ms);
+            add_answer(s, seen, seen->whole_ms - seen->first_ms);
         }
     } else if (!t->queued && seen->output == 0 && seen->uncached > 0) {
-        add_both(s, false, seen->whole_ms / (double)seen->uncached, seen->at_ms);
+        add_read(s, seen, seen->whole_ms);
     } else if (!t->queued && seen->output > 0) {
-        add_both(s, true, MAX_OF(rest_ms, seen->whole_ms / 2) / (double)seen->output, seen->at_ms);
+        add_both(s, true, MAX_OF(rest_ms, seen->whole_ms / 2) / (double)seen->output, 1,
+                 seen->at_ms);
     }
 }
 

@@ -10,6 +10,7 @@ enum { PER_OCTAVE = 12, LOWEST_OCTAVE = -8 };
 enum { KEPT_WORTH = 16 };  /* so many of the last ones are never forgotten, roughly */
 enum { FADES = 256 };      /* a half-life: floats cannot fade by as little as a millisecond makes */
 enum { OWN_FROM = 3 };     /* as few say something of an instance */
+enum { SURE_FROM = 6 };    /* standard errors: by more than that it differs from the others */
 enum { RATIOS_FROM = 20 }; /* as few say something of how predictions come out */
 
 static const double default_prefill_ms = 1, default_decode_ms = 30, default_output = 200;
@@ -51,6 +52,12 @@ static void fade(struct spread *s, uint64_t at_ms, uint64_t half_life_ms)
 
 void spread_add(struct spread *s, double value, uint64_t at_ms, uint64_t half_life_ms)
 {
+    spread_add_weighted(s, value, 1, at_ms, half_life_ms);
+}
+
+void spread_add_weighted(struct spread *s, double value, double weight, uint64_t at_ms,
+                         uint64_t half_life_ms)
+{
     unsigned bucket = bucket_of(value);
 
     if (s->count > 0) {
@@ -58,12 +65,12 @@ void spread_add(struct spread *s, double value, uint64_t at_ms, uint64_t half_li
     } else {
         s->at_ms = at_ms;
     }
-    s->weights[bucket] += 1;
+    s->weights[bucket] += (float)weight;
     s->first = s->count ? MIN_OF(s->first, bucket) : bucket;
     s->end = MAX_OF(s->end, bucket + 1);
-    s->total += 1;
-    s->sum += value;
-    s->squares += value * value;
+    s->total += weight;
+    s->sum += weight * value;
+    s->squares += weight * value * value;
     s->count++;
 }
 
@@ -215,11 +222,29 @@ void predictor_default_output(uint64_t limit, double *ret_mean, double *ret_erro
 
 /* Speed */
 
+/* The variance of the mean. */
+static double doubt(const struct spread *s)
+{
+    double mean = spread_mean(s), variance = s->total > 0 ? s->squares / s->total - mean * mean : 0;
+
+    return s->total > 0 ? MAX_OF(0.0, variance) / s->total : 0;
+}
+
+/* Is an instance really another one than the rest? What it was asked to do, and beside what,
+ * differs more than most instances do: to believe in each one's own mean would be to send all to
+ * the one that was lucky. */
+static bool is_different(const struct spread *own, const struct spread *all)
+{
+    double by = fabs(spread_mean(own) - spread_mean(all));
+
+    return own->count >= OWN_FROM && by > SURE_FROM * sqrt(doubt(own) + doubt(all));
+}
+
 /* Returns whether it is the instance's own. */
 static bool figure(const struct spread *own, const struct spread *all, double unknown,
                    double *ret_mean, double *ret_error)
 {
-    const struct spread *from = own && own->count >= OWN_FROM ? own : all;
+    const struct spread *from = own && is_different(own, all) ? own : all;
 
     if (from->count == 0) {
         *ret_mean = *ret_error = unknown;

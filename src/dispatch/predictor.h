@@ -22,6 +22,9 @@ struct spread {
     uint64_t at_ms;             /* until then it has faded */
 };
 void spread_add(struct spread *s, double value, uint64_t at_ms, uint64_t half_life_ms);
+/* One that tells so many times as much as another. */
+void spread_add_weighted(struct spread *s, double value, double weight, uint64_t at_ms,
+                         uint64_t half_life_ms);
 /* 0 while it is empty. */
 double spread_mean(const struct spread *s);
 /* The standard error of a prediction by the mean: wide as long as little is known. */

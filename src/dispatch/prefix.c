@@ -42,18 +42,34 @@ static uint64_t mix(uint64_t hash, uint64_t word)
 unsigned prefix_hashes(struct span prompt, uint64_t out[PREFIX_BLOCKS_MAX])
 {
     uint64_t hash = 0x243f6a8885a308d3U, word;
-    unsigned count = (unsigned)MIN_OF(prompt.n / PREFIX_BLOCK_BYTES, (size_t)PREFIX_BLOCKS_MAX);
+    size_t at = 0, end = prefix_next_end(0);
+    unsigned count = 0;
 
-    for (unsigned b = 0; b < count; b++) {
-        const char *p = prompt.p + (size_t)b * PREFIX_BLOCK_BYTES;
-
-        for (size_t i = 0; i < PREFIX_BLOCK_BYTES; i += sizeof(word)) {
-            memcpy(&word, p + i, sizeof(word));
+    for (; count < PREFIX_BLOCKS_MAX && end <= prompt.n; end = prefix_next_end(end)) {
+        for (; at < end; at += sizeof(word)) {
+            memcpy(&word, prompt.p + at, sizeof(word));
             hash = mix(hash, word);
         }
-        out[b] = mix(hash, 1) | 1;
+        out[count++] = mix(hash, 1) | 1;
     }
     return count;
+}
+
+/* Where it is not told, as the prompt's tokens are spread over its bytes. */
+void prefix_copy(struct ticket *t, const struct dispatch_ask *ask)
+{
+    size_t end = 0;
+
+    for (unsigned b = 0; b < t->prefix_count; b++) {
+        uint64_t tokens;
+
+        end = prefix_next_end(end);
+        tokens = ask->prefix_tokens ? ask->prefix_tokens[b] : end / BYTES_PER_TOKEN;
+        t->prefix[b] = (struct prefix_part){
+            .hash = ask->prefix[b],
+            .tokens = (uint32_t)MAX_OF(1U, MIN_OF((uint64_t)ask->prompt_tokens, tokens)),
+        };
+    }
 }
 
 /* The table */
@@ -142,9 +158,9 @@ void prefix_note(struct line *l, const struct seat *s, const struct ticket *t)
         resize(table, 2 * table->set_count);
     }
     for (unsigned b = 0; b < t->prefix_count; b++) {
-        struct entry *e = find(table, t->prefix[b]);
+        struct entry *e = find(table, t->prefix[b].hash);
 
-        e = e ? e : make(table, t->prefix[b]);
+        e = e ? e : make(table, t->prefix[b].hash);
         e->used = l->turn;
         note_holder(e, s);
     }
@@ -164,22 +180,14 @@ static void mark(struct line *l, const struct holder *h, uint32_t tokens, struct
     }
 }
 
-/* As the prompt's tokens are spread over its bytes. */
-static uint32_t tokens_up_to(const struct ticket *t, unsigned blocks)
-{
-    uint64_t tokens = (uint64_t)blocks * PREFIX_BLOCK_BYTES / BYTES_PER_TOKEN;
-
-    return (uint32_t)MAX_OF(1U, MIN_OF((uint64_t)t->ask.prompt_tokens, tokens));
-}
-
 void prefix_mark(struct line *l, const struct ticket *t, struct marks *m)
 {
     m->count = 0;
     for (unsigned b = t->prefix_count; l->prefixes && b > 0 && m->count < MARKS_MAX; b--) {
-        const struct entry *e = find(l->prefixes, t->prefix[b - 1]);
+        const struct entry *e = find(l->prefixes, t->prefix[b - 1].hash);
 
         for (int h = 0; e && h < HOLDERS && e->holders[h].serial; h++) {
-            mark(l, &e->holders[h], tokens_up_to(t, b), m);
+            mark(l, &e->holders[h], t->prefix[b - 1].tokens, m);
         }
     }
 }

@@ -15,8 +15,7 @@ static void on_timeout(void *arg);
 struct ticket *ticket_create(struct line *l, const struct dispatch_ask *ask)
 {
     unsigned prefix_count = MIN_OF(ask->prefix_count, (unsigned)PREFIX_BLOCKS_MAX);
-    size_t prefix_bytes = prefix_count * sizeof(ask->prefix[0]);
-    struct ticket *t = xcalloc(1, sizeof(*t) + prefix_bytes);
+    struct ticket *t = xcalloc(1, sizeof(*t) + prefix_count * sizeof(t->prefix[0]));
 
     t->line = l;
     t->ask = *ask;
@@ -26,11 +25,10 @@ struct ticket *ticket_create(struct line *l, const struct dispatch_ask *ask)
     if (ask->exclude) {
         memcpy(t->exclude, ask->exclude, strnlen(ask->exclude, UUID_SIZE - 1));
     }
-    if (prefix_count) {
-        memcpy(t->prefix, ask->prefix, prefix_bytes);
-        t->prefix_count = prefix_count;
-    }
+    t->prefix_count = prefix_count;
+    prefix_copy(t, ask);
     t->ask.prefix = NULL;
+    t->ask.prefix_tokens = NULL;
     t->ask.exclude = NULL;
     timer_init(&t->timeout, l->dispatch->world, "queue timeout", on_timeout, t);
     return t;

@@ -7,7 +7,6 @@
 #include "planner/planner_int.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 unsigned planner_plan_chips(const struct planner_plan *p)
@@ -23,39 +22,81 @@ struct scene {
     struct planner_result *r;
     unsigned chunk;
     double decode_bytes, decode_flops, prefill_flops; /* of one chip, of the last step computed */
-    double prefill_busy_s; /* what a prefill costs the rank: with pp less than it takes */
+    double prefill_busy_s;  /* what a prefill costs the rank: with pp less than it takes */
+    double prefill_share_s; /* of one of those that go through prefill together */
+    double plain_step_s;    /* what the last decode step would take without speculation */
+    double steps;           /* decode steps of one request: its output over the tokens of a step */
 };
 
 /* ---- steps ---- */
 
-/* Seconds of a decode step with so many sequences on every rank (fewer than one: some ranks idle).
- */
-static double decode_step(struct scene *c, double rank_sequences)
+static void scale_work(double work[PLANNER_WORK_MAX_], double times)
+{
+    for (int i = 0; i < PLANNER_WORK_MAX_; i++) {
+        work[i] *= times;
+    }
+}
+
+/* What a running request holds, seen at any moment: who writes much is seen for longer, so that the
+ * mean of the squares counts. */
+static double mean_context(const struct planner_load *l)
+{
+    return l->isl + l->osl / 2 * (1 + l->osl_cv * l->osl_cv);
+}
+
+/* One pass of decode with so many queries a sequence. */
+static double decode_pass(struct scene *c, double rank_sequences, double queries)
 {
     const struct planner_plan *p = c->plan;
-    const struct planner_model *m = c->s->model;
     const double flying = rank_sequences >= p->pp ? p->pp : 1;
-    const double tokens = fmax(rank_sequences / flying, 1);
+    const double sequences = fmax(rank_sequences / flying, 1);
     const struct planner_pass pass = {
-        .tokens = tokens,
-        .everywhere = fmax(rank_sequences / flying * p->adp, 1),
-        .sequences = tokens,
-        .context = c->load->isl + c->load->osl / 2,
-        .logits = tokens,
+        .tokens = sequences * queries,
+        .everywhere = fmax(rank_sequences / flying * p->adp, 1) * queries,
+        .sequences = sequences,
+        .context = mean_context(c->load),
+        .logits = sequences * queries,
     };
-    double t = 0;
 
     planner_pass_time(c->s, p, &pass, c->r->decode_work_s, &c->decode_bytes, &c->decode_flops);
-    for (int i = 0; i < PLANNER_WORK_MAX_; i++) {
-        t += c->r->decode_work_s[i];
-    }
-    if (p->adp > 1) { /* all wait for the slowest rank */
-        t *= c->s->k->adp_uneven;
-    }
     if (flying > 1) { /* the fullest stage sets the beat */
-        t *= ceil((double)m->layers / p->pp) * p->pp / m->layers;
+        const double layers = c->s->model->layers;
+
+        return ceil(layers / p->pp) * p->pp / layers;
     }
-    return t;
+    return 1;
+}
+
+/* Seconds of a decode step with so many sequences on every rank (fewer than one: some ranks idle).
+ * With speculation: the drafts, one after the other, and the pass that verifies them. */
+static double decode_step(struct scene *c, double rank_sequences)
+{
+    const struct planner_load *l = c->load;
+    const struct planner_chip *chip = c->s->chip;
+    double *work = c->r->decode_work_s;
+    double times = chip->decode_times > 0 ? chip->decode_times : 1, draft_s = 0;
+
+    if (c->plan->adp > 1) { /* all wait for the slowest rank */
+        times *= c->s->k->adp_uneven;
+    }
+    if (l->draft_tokens > 0) {
+        const double share = l->draft_share > 0 ? l->draft_share : 1.0 / c->s->model->layers;
+        const double beat = decode_pass(c, rank_sequences, 1);
+
+        draft_s = l->draft_tokens * share * times * beat * planner_work_sum(work);
+        c->plain_step_s = times * beat * planner_work_sum(work);
+    }
+    times *= decode_pass(c, rank_sequences, l->draft_tokens + 1.0);
+    if (draft_s > 0) {
+        times += draft_s / planner_work_sum(work);
+    }
+    if (times != 1) {
+        scale_work(work, times);
+    }
+    if (l->draft_tokens == 0) {
+        c->plain_step_s = planner_work_sum(work);
+    }
+    return planner_work_sum(work);
 }
 
 /* Seconds until so many sequences have gone through prefill together; also how long that keeps the
@@ -74,22 +115,26 @@ static double prefill(struct scene *c, double sequences)
         .context = fmax(cached, 0) + (fresh - of_one) / 2,
         .prefill = true,
         .logits = fmax(tokens / fresh, 1),
+        .uneven = c->load->isl_cv * c->load->isl_cv,
     };
-    double t = 0;
+    const double times = passes * (c->s->chip->prefill_times > 0 ? c->s->chip->prefill_times : 1) *
+                         (p->adp > 1 ? c->s->k->adp_prefill : 1);
+    double t;
 
     planner_pass_time(c->s, p, &pass, c->r->prefill_work_s, NULL, &c->prefill_flops);
-    for (int i = 0; i < PLANNER_WORK_MAX_; i++) {
-        c->r->prefill_work_s[i] *= passes;
-        t += c->r->prefill_work_s[i];
-    }
+    scale_work(c->r->prefill_work_s, times);
+    t = planner_work_sum(c->r->prefill_work_s);
     c->prefill_flops *= passes;
     c->prefill_busy_s = t / p->pp;
     if (c->s->engine == PLANNER_ENGINE_LLAMACPP) { /* its stages overlap in part only */
         const double o = c->s->k->gguf_overlap;
 
-        return t * (1 - o + o * (passes + p->pp - 1) / (passes * p->pp));
+        t *= 1 - o + o * (passes + p->pp - 1) / (passes * p->pp);
+    } else {
+        t *= (passes + p->pp - 1) / (passes * p->pp);
     }
-    return t * (passes + p->pp - 1) / (passes * p->pp);
+    c->r->bubble = fmax(1 - c->prefill_busy_s / t, 0);
+    return t;
 }
 
 /* ---- memory ---- */
@@ -108,6 +153,9 @@ static double kv_budget(const struct scene *c, double one_request)
     const double used = c->r->weights_bytes + c->r->activation_bytes + c->r->fixed_bytes;
     double budget;
 
+    if (c->s->memory_share > 0) {
+        return c->s->memory_share * total - used;
+    }
     if (c->s->engine == PLANNER_ENGINE_LLAMACPP) {
         return total - used;
     }
@@ -162,12 +210,15 @@ static bool fits(struct scene *c, double rank_batch)
     r->activation_bytes = m.activation;
     r->fixed_bytes = m.fixed;
     r->memory_bytes = memory_of(c->s);
-    one = planner_request_kv(c->s, c->plan, l->isl + l->osl, c->chunk);
-    mean = planner_request_kv(c->s, c->plan, l->isl + held * l->osl, c->chunk);
+    /* of lengths that vary, one that is two deviations longer has to fit as well */
+    one = planner_request_kv(c->s, c->plan,
+                             l->isl * (1 + 2 * l->isl_cv) + l->osl * (1 + 2 * l->osl_cv), c->chunk);
+    mean = planner_request_kv(c->s, c->plan, l->isl + held * l->osl * (1 + l->osl_cv * l->osl_cv),
+                              c->chunk);
     r->kv_budget_bytes = kv_budget(c, one);
     if (r->kv_budget_bytes <= 0) {
         return refuse(r, PLANNER_WEIGHTS, m.weights + m.activation + m.fixed,
-                      0.97 * r->memory_bytes);
+                      (c->s->memory_share > 0 ? c->s->memory_share : 0.97) * r->memory_bytes);
     }
     if (one > r->kv_budget_bytes) {
         return refuse(r, PLANNER_ONE_REQUEST, one, r->kv_budget_bytes);
@@ -206,13 +257,14 @@ static struct first_token first_token_of(const struct planner_setup *s)
 }
 
 /* What another's prefill adds to my time; the time of one alone goes to *ret_alone. As many enter a
- * step as leave it, b / osl, and go through together; part of a decode step is saved because the
- * weights are read once for both. */
-static double cost_of_prefill(struct scene *c, double b, double step, double *ret_alone)
+ * step as leave it, b / steps, and go through together, or all of a wave where requests come in
+ * waves; part of a decode step is saved because the weights are read once for both, but launching a
+ * prefill's kernels stops the others, too. */
+static double cost_of_prefill(struct scene *c, double b, double burst, double *ret_alone)
 {
     const struct planner_coefficients *k = c->s->k;
     const double most = fmax(c->chunk / fmax(c->load->isl, 1), 1);
-    const double together = fmin(fmax(b / fmax(c->load->osl, 1), 1), most);
+    const double together = fmin(fmax(fmax(b / c->steps, burst > 0.5 ? burst * b : 1), 1), most);
     double busy = 0;
 
     if (together > 1) {
@@ -221,28 +273,33 @@ static double cost_of_prefill(struct scene *c, double b, double step, double *re
     }
     *ret_alone = prefill(c, 1);
     busy = together > 1 ? busy : c->prefill_busy_s;
-    return fmax(busy - k->half * step, k->floor * busy) / together;
+    busy += k->launch * c->s->prefill_host_s * c->s->model->layers / c->plan->pp;
+    c->prefill_share_s = busy / together;
+    return fmax(busy - k->half * c->plain_step_s, k->floor * busy) / together;
 }
 
 /* TPOT = d0 + (b-1) c / osl; TTFT = h L + a Tp (1 + q rho/(1-rho) + w (b-1)/2) + g d0 (b-1)/(b+15):
- * who comes into a crowd waits for some of its steps. */
+ * who comes into a crowd waits for some of its steps. With speculation d0 is a step's share for a
+ * token. */
 static void closed_loop(struct scene *c, double rank_batch)
 {
     const struct first_token f = first_token_of(c->s);
     const double b = fmin(rank_batch, fmin(c->r->fits_requests, max_sequences(c->s)));
     const double others = fmax(b - 1, 0), osl = fmax(c->load->osl, 1);
+    const double step = decode_step(c, b);
     double tp;
-    const double step = decode_step(c, b), cost = cost_of_prefill(c, b, step, &tp);
-    const double crowd = b * cost / (osl * step); /* rho / (1 - rho) */
+    const double cost = cost_of_prefill(c, b, f.burst, &tp),
+                 uneven = 1 + c->load->isl_cv * c->load->isl_cv;
+    const double crowd = b * cost / (c->steps * step); /* rho / (1 - rho) */
     struct planner_result *r = c->r;
 
     r->running = b * c->plan->adp;
     r->decode_step_s = step;
     r->prefill_s = tp;
-    r->tpot_s = step + others * cost / osl;
+    r->tpot_s = (step * c->steps + others * cost * (1 - f.burst / 2)) / osl;
     r->ttft_s = f.layer_s * c->s->model->layers +
-                f.times * (tp + c->prefill_busy_s *
-                                    (f.queue * crowd * fmin(others, 1) + f.burst * others / 2)) +
+                f.times * (tp + c->prefill_busy_s * f.queue * crowd * fmin(others, 1) * uneven +
+                           c->prefill_share_s * f.burst * others / 2) +
                 f.wait * step * others / (others + 16);
     r->e2e_s = r->ttft_s + (osl - 1) * r->tpot_s;
     if (rank_batch > b) { /* the rest wait for memory */
@@ -257,31 +314,59 @@ static void open_at(struct scene *c, double rank_rate, double b)
 {
     const struct first_token f = first_token_of(c->s);
     const double osl = fmax(c->load->osl, 1);
+    const double step = decode_step(c, b), uneven = 1 + c->load->isl_cv * c->load->isl_cv;
     double tp;
-    const double step = decode_step(c, b), cost = cost_of_prefill(c, b, step, &tp);
-    const double rho = fmin(rank_rate * cost, 0.99);
+    const double rho = fmin(rank_rate * cost_of_prefill(c, b, 0, &tp), 0.99);
     struct planner_result *r = c->r;
 
     r->running = b * c->plan->adp;
     r->decode_step_s = step;
     r->prefill_s = tp;
-    r->tpot_s = step / (1 - rho);
+    r->tpot_s = step * c->steps / osl / (1 - rho);
     r->ttft_s = f.layer_s * c->s->model->layers + f.times * tp +
-                rank_rate * tp * tp / (2 * (1 - rho)) + step / 2 / (1 - rho);
+                rank_rate * tp * tp * uneven / (2 * (1 - rho)) + step / 2 / (1 - rho);
     r->e2e_s = r->ttft_s + (osl - 1) * r->tpot_s;
+}
+
+/* So many come, and b of them run at once: is there time for their prefills, and are they gone
+ * before others need their place? */
+static bool keeps_up(struct scene *c, double rank_rate, double b)
+{
+    open_at(c, rank_rate, b);
+    return rank_rate * c->prefill_busy_s < 1 && rank_rate * c->r->e2e_s <= b;
+}
+
+/* The highest rate that a rank keeps up with. */
+static double capacity(struct scene *c, double most)
+{
+    double low = 0, high;
+
+    open_at(c, 0, most);
+    high = most / c->r->e2e_s;
+    for (int i = 0; i < 30; i++) {
+        const double rate = (low + high) / 2;
+
+        if (keeps_up(c, rate, most)) {
+            low = rate;
+        } else {
+            high = rate;
+        }
+    }
+    return low;
 }
 
 static bool open_loop(struct scene *c)
 {
-    const double rate = c->load->rate_per_s / c->plan->replicas / c->plan->adp;
+    const double ranks = (double)c->plan->replicas * c->plan->adp;
+    const double rate = c->load->rate_per_s / ranks;
     const double most = fmin(c->r->fits_requests, max_sequences(c->s));
     double low = 0, high = most;
 
-    open_at(c, rate, most);
-    if (rate * c->prefill_busy_s >= 1 || most < rate * c->r->e2e_s) {
+    if (!keeps_up(c, rate, most)) {
+        const double served = capacity(c, most) * ranks;
+
         closed_loop(c, most);
-        return refuse(c->r, PLANNER_UNSUSTAINABLE, c->load->rate_per_s,
-                      c->r->requests_ps * c->plan->replicas);
+        return refuse(c->r, PLANNER_UNSUSTAINABLE, c->load->rate_per_s, served);
     }
     for (int i = 0; i < 20; i++) {
         const double b = (low + high) / 2;
@@ -311,8 +396,8 @@ static void offline(struct scene *c)
     }
     r->running = b * c->plan->adp;
     r->decode_step_s = decode_step(c, b);
-    cost = cost_of_prefill(c, b, r->decode_step_s, &r->prefill_s);
-    round = b * (cost + k->offline_small * 1e-4) + osl * r->decode_step_s;
+    cost = cost_of_prefill(c, b, 0, &r->prefill_s);
+    round = b * (cost + k->offline_small * 1e-4) + c->steps * r->decode_step_s;
     r->tpot_s = round / osl;
     r->ttft_s = r->prefill_s;
     r->e2e_s = round;
@@ -328,7 +413,7 @@ static void one_batch(struct scene *c, double rank_batch)
     r->prefill_s = prefill(c, fmax(rank_batch, 1));
     r->decode_step_s = decode_step(c, rank_batch);
     r->ttft_s = r->prefill_s + first_token_of(c->s).layer_s * c->s->model->layers;
-    r->tpot_s = r->decode_step_s;
+    r->tpot_s = r->decode_step_s * c->steps / osl;
     r->e2e_s = r->ttft_s + (osl - 1) * r->tpot_s;
     r->requests_ps = r->running / r->e2e_s;
 }
@@ -353,7 +438,7 @@ static void disaggregated(struct scene *c, double rank_batch)
     for (int i = 0; i < 20;
          i++) { /* in decode: what prefill delivers, or all who are not before it */
         b = (low + high) / 2;
-        const double step = k->pd_decode * decode_step(c, b), leave = b * ranks / (osl * step);
+        const double step = k->pd_decode * decode_step(c, b), leave = b * ranks / (c->steps * step);
 
         if (leave < rate && b * ranks + leave * first < all) {
             low = b;
@@ -367,7 +452,8 @@ static void disaggregated(struct scene *c, double rank_batch)
     r->running = b * c->plan->adp;
     r->decode_step_s = k->pd_decode * decode_step(c, b);
     r->prefill_s = tp;
-    r->tpot_s = r->decode_step_s;
+    r->bubble = aside.bubble;
+    r->tpot_s = r->decode_step_s * c->steps / osl;
     r->requests_ps = r->running / (osl * r->tpot_s);
     r->ttft_s = fmax((all - b * ranks) / (r->requests_ps * c->plan->replicas), first) + r->tpot_s;
     r->e2e_s = r->ttft_s + (osl - 1) * r->tpot_s;
@@ -382,6 +468,18 @@ static struct planner_band band_of(const struct scene *c, enum planner_figure fi
     return (struct planner_band){ value * b.p10, value * b.p90 };
 }
 
+/* What all chips compute in a second, those of the prefill side included, over their peak. */
+static double mfu(const struct scene *c, double steps)
+{
+    const struct planner_plan *p = c->plan;
+    const unsigned tp = c->load->kind == PLANNER_DISAGGREGATED ? c->load->prefill.tp : p->tp;
+    const double useful = c->decode_flops / (c->load->draft_tokens + 1.0); /* of one token */
+    const double prefill = c->r->requests_ps * c->prefill_flops * tp;
+
+    return p->replicas * (prefill + steps * useful * p->tp * p->adp) /
+           (c->r->chips * c->s->peak_flops);
+}
+
 static void finish(struct scene *c)
 {
     struct planner_result *r = c->r;
@@ -390,17 +488,31 @@ static void finish(struct scene *c)
 
     r->kv_used_bytes =
         fmin(r->running / ranks, r->fits_requests) * (r->kv_budget_bytes / r->fits_requests);
-    r->mfu = (r->requests_ps / ranks * c->prefill_flops + steps * c->decode_flops) /
-             (c->s->peak_flops * p->pp);
+    r->fits_requests *= ranks;
+    r->mfu = mfu(c, steps);
     r->mbu = c->decode_bytes / (r->decode_step_s * c->s->chip->bandwidth_gbps * 1e9 * p->pp);
     r->requests_ps *= p->replicas;
     r->output_tokens_ps = r->requests_ps * c->load->osl;
     r->total_tokens_ps = r->requests_ps * (c->load->isl + c->load->osl);
     r->output_tokens_ps_chip = r->output_tokens_ps / r->chips;
     r->output_tokens_ps_user = steps;
+    r->joules_per_token = r->chips * c->s->chip->tdp_w / fmax(r->output_tokens_ps, 1e-9);
+    r->price_per_million =
+        r->chips * c->s->chip->price_hour / 3600 / fmax(r->output_tokens_ps, 1e-9) * 1e6;
     r->ttft_band = band_of(c, PLANNER_FIGURE_TTFT, r->ttft_s);
     r->tpot_band = band_of(c, PLANNER_FIGURE_TPOT, r->tpot_s);
     r->throughput_band = band_of(c, PLANNER_FIGURE_THROUGHPUT, r->output_tokens_ps);
+}
+
+/* (1 - a^(n+1)) / (1 - a): the first draft that is not accepted ends the step's tokens. */
+static double tokens_per_step(const struct planner_load *l)
+{
+    const double a = fmin(fmax(l->acceptance, 0), 1), n = l->draft_tokens;
+
+    if (n == 0) {
+        return 1;
+    }
+    return a > 0.999999 ? n + 1 : (1 - pow(a, n + 1)) / (1 - a);
 }
 
 void planner_evaluate(const struct planner_setup *s, const struct planner_plan *plan,
@@ -415,6 +527,8 @@ void planner_evaluate(const struct planner_setup *s, const struct planner_plan *
         return;
     }
     ret->chips = planner_plan_chips(plan);
+    ret->tokens_per_step = tokens_per_step(load);
+    c.steps = fmax(load->osl, 1) / ret->tokens_per_step;
     if (load->kind == PLANNER_DISAGGREGATED) {
         ret->chips += planner_plan_chips(&load->prefill);
     }
@@ -439,55 +553,4 @@ void planner_evaluate(const struct planner_setup *s, const struct planner_plan *
         closed_loop(&c, rank_batch);
     }
     finish(&c);
-}
-
-/* ---- words ---- */
-
-void planner_refusal(const struct planner_setup *s, const struct planner_plan *plan,
-                     const struct planner_load *load, const struct planner_result *r,
-                     char out[PLANNER_REFUSAL_SIZE])
-{
-    const double g = 1e9;
-
-    out[0] = '\0';
-    switch (r->bound) {
-    case PLANNER_BAD_PLAN:
-        snprintf(out, PLANNER_REFUSAL_SIZE,
-                 "no plan: tp %u must divide the %u heads, pp %u be at most the %u layers",
-                 plan->tp, s->model->heads, plan->pp, s->model->layers);
-        break;
-    case PLANNER_BAD_EXPERTS:
-        snprintf(out, PLANNER_REFUSAL_SIZE,
-                 "no plan: ep %u x moe_tp %u is not tp %u x attention dp %u, or does not suit %u "
-                 "experts",
-                 plan->ep, plan->moe_tp, plan->tp, plan->adp, s->model->experts);
-        break;
-    case PLANNER_WEIGHTS:
-        snprintf(
-            out, PLANNER_REFUSAL_SIZE,
-            "does not fit: weights %.1f GB, activations %.1f GB and runtime %.1f GB a chip are "
-            "%.1f GB, usable are %.1f of %.1f GB",
-            r->weights_bytes / g, r->activation_bytes / g, r->fixed_bytes / g, r->need / g,
-            r->have / g, r->memory_bytes / g);
-        break;
-    case PLANNER_ONE_REQUEST:
-        snprintf(out, PLANNER_REFUSAL_SIZE,
-                 "does not fit: one request of %.0f tokens needs %.2f GB of KV cache a chip, left "
-                 "are %.2f of %.1f GB",
-                 load->isl + load->osl, r->need / g, r->have / g, r->memory_bytes / g);
-        break;
-    case PLANNER_BATCH:
-        snprintf(
-            out, PLANNER_REFUSAL_SIZE,
-            "does not fit: a batch of %.0f requests needs %.1f GB of KV cache a chip, left are "
-            "%.1f of %.1f GB",
-            load->concurrency, r->need / g, r->have / g, r->memory_bytes / g);
-        break;
-    case PLANNER_UNSUSTAINABLE:
-        snprintf(out, PLANNER_REFUSAL_SIZE,
-                 "not sustainable: %.2f requests/s arrive, %.2f can be served", r->need, r->have);
-        break;
-    default:
-        break;
-    }
 }

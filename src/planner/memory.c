@@ -14,7 +14,9 @@ static double attention_params(const struct planner_model *m)
     const double h = m->hidden, heads = m->heads;
 
     if (m->kv_lora > 0) {
-        return h * m->q_lora + m->q_lora * heads * (m->qk_nope + m->qk_rope) +
+        const double query = heads * (m->qk_nope + m->qk_rope);
+
+        return (m->q_lora > 0 ? m->q_lora * (h + query) : h * query) +
                h * (m->kv_lora + m->qk_rope) + m->kv_lora * heads * (m->qk_nope + m->v_dim) +
                heads * m->v_dim * h;
     }
@@ -101,26 +103,34 @@ static double layer_bytes(const struct planner_setup *s, const struct planner_pl
            s->mlp_bytes * w.shared / p->tp + 2 * w.router;
 }
 
-/* The fullest stage: the layers are dealt so that the head counts as one, and in a mixture of
- * experts the dense layers come first. */
+/* So many layers that lie together. In a mixture of experts the dense ones come first, so that
+ * others have none of them; where they are half of all they take turns with the rest. */
+static double layers_bytes(const struct planner_setup *s, const struct planner_plan *p,
+                           unsigned count)
+{
+    const struct planner_model *m = s->model;
+    const double all = m->experts > 0 ? m->layers - m->dense_layers : 0;
+    const double sparse = 2 * all <= m->layers ? ceil(count * all / m->layers) : fmin(count, all);
+    const double dense = count - sparse;
+
+    return (sparse > 0 ? sparse * layer_bytes(s, p, true) : 0) +
+           (dense > 0 ? dense * layer_bytes(s, p, false) : 0);
+}
+
+/* The fullest stage: the layers are dealt so that the head counts as one. */
 static double stage_bytes(const struct planner_setup *s, const struct planner_plan *p)
 {
     const struct planner_model *m = s->model;
-    const double embedding = s->embed_bytes * m->vocab * m->hidden / p->tp;
+    const double table = s->embed_bytes * m->vocab * m->hidden / p->tp;
     const bool on_host = s->engine == PLANNER_ENGINE_LLAMACPP; /* llama.cpp leaves it there */
+    const double embedding = on_host ? 0 : table;
     const unsigned most = (m->layers + p->pp - 1) / p->pp;
     const unsigned last = (m->layers + 1 + p->pp - 1) / p->pp - 1;
-    const double layer = layer_bytes(s, p, m->experts > 0);
-    double head = (m->tied && p->pp == 1 && !on_host ? 0 : 1) * embedding, bytes;
 
     if (p->pp == 1) {
-        const unsigned dense = m->experts > 0 ? m->dense_layers : 0;
-
-        return (m->layers - dense) * layer + dense * layer_bytes(s, p, false) + head +
-               (on_host ? 0 : embedding);
+        return layers_bytes(s, p, m->layers) + embedding + (m->tied && !on_host ? 0 : table);
     }
-    bytes = most * layer + (on_host ? 0 : embedding);
-    return fmax(bytes, last * layer + head);
+    return fmax(layers_bytes(s, p, most) + embedding, layers_bytes(s, p, last) + table);
 }
 
 unsigned planner_default_chunk(enum planner_engine e)
@@ -137,7 +147,8 @@ void planner_memory(const struct planner_setup *s, const struct planner_plan *pl
     const double tokens = fmax(chunk, batch);
 
     ret->weights = stage_bytes(s, plan);
-    ret->activation = fmax(70e6, 2 * tokens * s->model->hidden * by_tp[step] * (wide ? 2 : 1));
+    ret->activation = 2 * tokens * s->model->hidden * by_tp[plan->sp ? 0 : step] * (wide ? 2 : 1);
+    ret->activation = fmax(70e6, ret->activation / (plan->sp ? plan->tp : 1));
     if (s->engine == PLANNER_ENGINE_LLAMACPP) {
         ret->activation = 4.0 * tokens * (s->model->hidden + s->model->vocab / 4.0);
         ret->fixed = 0.1e9;

@@ -106,7 +106,8 @@ static void add_prefill_attention(struct sum *t, const struct planner_pass *pass
     const struct planner_setup *s = t->s;
     const struct planner_model *m = s->model;
     const double per_sequence = pass->tokens / pass->sequences;
-    const double seen = pass->sequences * pairs(per_sequence, pass->context, window);
+    const double even = pairs(per_sequence, pass->context, window);
+    const double seen = pass->sequences * (window > 0 ? even : even * (1 + pass->uneven));
     const double length = pass->context + per_sequence;
     const double dim = m->kv_lora > 0 ? m->qk_nope + m->qk_rope + m->v_dim : 2.0 * m->head_dim;
     const double flops = 2 * dim * m->heads / t->plan->tp * seen;
@@ -182,7 +183,8 @@ static void add_projections(struct sum *t, const struct planner_pass *pass)
         return;
     }
     add_gemm(t, c, m->layers, T, m->q_lora + m->kv_lora + m->qk_rope, m->hidden, b);
-    add_gemm(t, c, m->layers, T, heads * (m->qk_nope + m->qk_rope), m->q_lora, b);
+    add_gemm(t, c, m->layers, T, heads * (m->qk_nope + m->qk_rope),
+             m->q_lora > 0 ? m->q_lora : m->hidden, b);
     if (pass->prefill) {
         add_gemm(t, c, m->layers, T, heads * (m->qk_nope + m->v_dim), m->kv_lora, b);
     } else { /* absorbed: two batched products, a head each */
@@ -222,7 +224,7 @@ static void add_experts(struct sum *t, double layers, const struct planner_pass 
     }
     bytes = touched * 3 * m->hidden * inner * s->expert_bytes;
     t->bytes += layers * bytes;
-    bytes += tokens * (2.0 * m->hidden + 3 * inner) * 2;
+    bytes += tokens * ((2.0 + 4 * s->k->moe_permute) * m->hidden + 3 * inner) * 2;
     t->flops -= layers * 6 * touched * s->k->moe_tile * m->hidden * inner; /* no useful work */
     add_cost(t, PLANNER_WORK_EXPERTS, &s->expert_gemm, layers,
              6 * (tokens + touched * s->k->moe_tile) * m->hidden * inner, bytes);
@@ -230,6 +232,16 @@ static void add_experts(struct sum *t, double layers, const struct planner_pass 
 }
 
 /* ---- wires ---- */
+
+unsigned planner_wire_index(double ranks)
+{
+    unsigned i = 0;
+
+    while (i + 1 < PLANNER_RANKS_LOG_MAX && (double)(1U << i) < ranks) {
+        i++;
+    }
+    return i;
+}
 
 static double wire_time(const struct planner_wire *w, double share, double bytes)
 {
@@ -240,12 +252,9 @@ double planner_all_reduce(const struct planner_setup *s, unsigned ranks, double 
 {
     const unsigned domain = s->chip->scaleup_chips < 1 ? 1 : s->chip->scaleup_chips;
     const unsigned near = ranks < domain ? ranks : domain, far = (ranks + near - 1) / near;
-    unsigned i = 0;
+    const unsigned i = planner_wire_index(near);
     double t = 0;
 
-    while (i + 1 < PLANNER_RANKS_LOG_MAX && (1U << i) < near) {
-        i++;
-    }
     if (near > 1) {
         const double share = 2.0 * (near - 1) / near;
 
@@ -255,6 +264,19 @@ double planner_all_reduce(const struct planner_setup *s, unsigned ranks, double 
         t += wire_time(&s->across, 2.0 * (far - 1) / far, bytes / near);
     }
     return t;
+}
+
+/* What follows a product that tensor parallelism cut: an all-reduce, or with sequence parallelism
+ * a reduce-scatter and an all-gather of the same bytes. */
+static double join_time(const struct planner_setup *s, const struct planner_plan *p, double bytes)
+{
+    if (s->topology.level_count > 0) {
+        return planner_topology_all_reduce(s, 1, p->tp, bytes);
+    }
+    if (!p->sp || p->tp > s->chip->scaleup_chips) {
+        return planner_all_reduce(s, p->tp, bytes);
+    }
+    return wire_time(&s->parted[planner_wire_index(p->tp)], 2.0 * (p->tp - 1) / p->tp, bytes);
 }
 
 /* Tokens to their experts' ranks and back: each goes k times, or once to every rank, whichever is
@@ -267,14 +289,29 @@ static double all_to_all(const struct planner_setup *s, const struct planner_pla
     const double there = s->expert_bytes <= 1 ? 1 : 2;
     const double copies = fmin(pass->tokens * k * (ranks - 1) / ranks, pass->tokens * (ranks - 1));
     const double bytes = copies * h * (there + 2) / p->tp;
-    double t = 2 * s->k->moe_route_us * 1e-6 + bytes / s->bulk[3].bytes_ps;
+    double t = 2 * s->k->moe_route_us * 1e-6;
 
+    if (s->topology.level_count > 0) {
+        return t + planner_topology_all_to_all(s, 1, ranks, bytes);
+    }
+    t += bytes / s->bulk[3].bytes_ps;
     if (ranks > domain) {
         const double off = 1 - (double)domain / ranks;
 
         t = fmax(t, off * bytes / s->across.bytes_ps + 2 * s->k->route_far_us * 1e-6);
     }
     return t;
+}
+
+static double hop_time(const struct planner_setup *s, const struct planner_plan *p, double bytes)
+{
+    if (s->engine == PLANNER_ENGINE_LLAMACPP) {
+        return s->k->gguf_split_ms * 1e-3;
+    }
+    if (s->topology.level_count > 0) {
+        return planner_topology_p2p(s, p->tp * p->adp, bytes / p->tp);
+    }
+    return wire_time(&s->bulk[1], 1, bytes / p->tp);
 }
 
 static void add_wires(struct sum *t, const struct planner_pass *pass, double sparse)
@@ -285,24 +322,28 @@ static void add_wires(struct sum *t, const struct planner_pass *pass, double spa
     double seconds = 0;
 
     if (p->tp > 1) {
-        const double reduce = planner_all_reduce(s, p->tp, bytes);
-
-        seconds += reduce * (layers + (p->adp > 1 ? layers - sparse : layers));
+        seconds += join_time(s, p, bytes) * (layers + (p->adp > 1 ? layers - sparse : layers));
     }
     if (p->adp > 1 && sparse > 0) {
         seconds += sparse * all_to_all(s, p, pass);
     }
     if (p->pp > 1) {
-        const bool gguf = s->engine == PLANNER_ENGINE_LLAMACPP;
-        const double hop = gguf ? s->k->gguf_split_ms * 1e-3
-                                : s->bulk[1].alpha_s + bytes / p->tp / s->bulk[1].bytes_ps;
-
-        seconds += (p->pp - 1) * hop;
+        seconds += (p->pp - 1) * hop_time(s, p, bytes);
     }
     t->work[PLANNER_WORK_COMM] += seconds;
 }
 
 /* ---- all of it ---- */
+
+double planner_work_sum(const double work[PLANNER_WORK_MAX_])
+{
+    double t = 0;
+
+    for (int i = 0; i < PLANNER_WORK_MAX_; i++) {
+        t += work[i];
+    }
+    return t;
+}
 
 static bool unpacks(const struct planner_setup *s)
 {
@@ -317,6 +358,7 @@ void planner_pass_time(const struct planner_setup *s, const struct planner_plan 
     const struct planner_model *m = s->model;
     const double sparse = m->experts > 0 ? m->layers - m->dense_layers : 0;
     const double elementwise = s->k->elementwise_n * m->layers;
+    const double own = plan->sp ? fmax(pass->tokens / plan->tp, 1) : pass->tokens;
     struct sum t = { s, plan, work, 0, 0, unpacks(s) };
 
     for (int i = 0; i < PLANNER_WORK_MAX_; i++) {
@@ -333,8 +375,11 @@ void planner_pass_time(const struct planner_setup *s, const struct planner_plan 
              s->embed_bytes);
     add_wires(&t, pass, sparse);
     work[PLANNER_WORK_ELEMENTWISE] =
-        elementwise * (s->elementwise_s + 4 * pass->tokens * m->hidden / s->elementwise_ps);
+        elementwise * (s->elementwise_s + 4 * own * m->hidden / s->elementwise_ps);
     work[PLANNER_WORK_HOST] = s->host_s;
+    if (m->kv_lora > 0) {
+        work[PLANNER_WORK_ATTENTION] += m->layers * s->k->mla_us * 1e-6;
+    }
     if (s->engine == PLANNER_ENGINE_LLAMACPP) {
         work[PLANNER_WORK_HOST] += m->layers * s->k->gguf_layer_us * 1e-6;
     } else if (!pass->prefill) {

@@ -66,12 +66,11 @@ extern const struct planner_comm_fit planner_comm_fits[]; /* the same */
     X(start_fp4_us, 5, 0.3, 14, "the same")                                                        \
     X(start_wo_us, 6, 0.3, 20, "the same, weights only")                                           \
     X(ec_bf16, 1, 0.6, 1.3, "times the compute efficiency")                                        \
-    X(ec_fp8, 1, 0.6, 1.35, "the same")                                                            \
+    X(ec_fp8, 1.2, 0.6, 1.35, "the same")                                                            \
     X(ec_block, 1, 0.5, 1.8, "the same, FP8 in blocks")                                            \
-    X(ec_fp4, 1, 0.5, 2, "the same")                                                               \
+    X(ec_fp4, 1.3, 0.5, 2, "the same")                                                               \
     X(ec_wo, 1, 0.4, 1.3, "the same")                                                              \
-    X(ec_vllm, 1, 0.5, 1.2, "times the compute efficiency, for this engine")                       \
-    X(ec_sglang, 1, 0.5, 1.2, "the same")                                                          \
+    X(ec_vllm, 1, 0.6, 1.2, "times the compute efficiency, 8 and 4 bits in vLLM")                   \
     X(em_gemm, 1, 0.8, 1.2, "times the memory efficiency")                                         \
     X(attn_em, 0.8, 0.4, 1, "decode attention, share of the bandwidth")                            \
     X(attn_em_8, 0.75, 0.4, 1, "the same with an 8-bit cache")                                     \
@@ -80,24 +79,29 @@ extern const struct planner_comm_fit planner_comm_fits[]; /* the same */
     X(mla_em, 0.75, 0.2, 1, "latent attention, share of the bandwidth")                            \
     X(mla_ec, 0.4, 0.1, 0.8, "latent attention's decode, share of the peak")                       \
     X(mla_prefill, 0.45, 0.3, 0.8, "latent attention's prefill, share of the peak")                \
-    X(moe_start_us, 25, 3, 80, "start of all expert kernels of a layer")                           \
+    X(mla_us, 15, 0, 60, "latent attention: time of a layer besides, by its many small kernels")   \
+    X(moe_start_us, 25, 3, 60, "start of all expert kernels of a layer")                           \
+    X(moe_start_new_us, 15, 2, 60, "the same on Blackwell")                                        \
     X(moe_em, 1, 0.4, 1.3, "times the memory efficiency")                                          \
     X(moe_ec_bf16, 1, 0.4, 2, "times the compute efficiency")                                      \
     X(moe_ec_fp8, 1, 0.4, 2, "the same")                                                           \
-    X(moe_ec_fp4, 1, 0.6, 3, "the same")                                                           \
+    X(moe_ec_fp4, 1, 0.3, 3, "the same")                                                           \
     X(moe_em_fp4, 1, 0.3, 1.3, "times the memory efficiency of 4-bit experts")                     \
     X(mxfp4_ec, 0.25, 0.05, 0.9, "MXFP4 experts, share of the bf16 peak")                          \
-    X(mxfp4_em, 0.6, 0.15, 1, "MXFP4 experts, share of the bandwidth")                             \
-    X(mxfp4_ec_native, 0.25, 0.05, 0.9, "the same where the chip multiplies 4-bit numbers")        \
-    X(mxfp4_em_native, 0.6, 0.15, 1, "the same")                                                   \
-    X(moe_tile, 24, 0, 128, "rows by which an expert's product is padded")                         \
+    X(mxfp4_em, 0.8, 0.15, 1, "MXFP4 experts, share of the bandwidth")                             \
+    X(mxfp4_ec_native, 0.35, 0.05, 0.9, "the same where the chip multiplies 4-bit numbers")        \
+    X(mxfp4_em_native, 0.9, 0.15, 1, "the same")                                                   \
+    X(moe_tile, 16, 0, 64, "rows by which an expert's product is padded")                          \
+    X(moe_permute, 0.6, 0, 2, "sorting tokens by expert: passes over them, of four")               \
     X(moe_route_us, 15, 0, 40, "start of dispatch and combine across ranks")                       \
-    X(adp_uneven, 1.05, 1, 1.8, "attention DP: the slowest rank's step over the mean")             \
+    X(adp_uneven, 1.05, 1, 1.3, "attention DP: the slowest rank's step over the mean")             \
+    X(adp_prefill, 1.3, 1, 3, "attention DP: the same for a prefill")                              \
     X(route_far_us, 100, 20, 400, "the same across nodes")                                         \
-    X(quick_alpha, 1, 0.5, 3, "times the start of the engine's all-reduce")                        \
-    X(quick_bus, 1, 0.5, 1.4, "times its bandwidth")                                               \
-    X(bulk_alpha, 1, 0.5, 3, "times the start of NCCL's")                                          \
-    X(bulk_bus, 1, 0.5, 1.4, "times its bandwidth")                                                \
+    X(far_us, 75, 20, 200, "start of an all-reduce across nodes")                                  \
+    X(quick_alpha, 1.8, 0.8, 4, "times the start of the engine's all-reduce: ranks are never in step")\
+    X(quick_bus, 0.6, 0.5, 1.2, "times its bandwidth")                                             \
+    X(bulk_alpha, 1.5, 0.8, 4, "times the start of NCCL's")                                        \
+    X(bulk_bus, 0.9, 0.7, 1.2, "times its bandwidth")                                              \
     X(link_quick, 0.62, 0.3, 0.9, "chips without fits: share of the link")                         \
     X(link_bulk, 0.8, 0.4, 1, "the same for NCCL")                                                 \
     X(pcie_bus, 0.5, 0.1, 1, "all-reduce over PCIe: share of the slot")                            \
@@ -105,26 +109,28 @@ extern const struct planner_comm_fit planner_comm_fits[]; /* the same */
     X(elementwise_n, 5, 2, 9, "of them in a layer")                                                \
     X(host_vllm_ms, 0.8, 0, 4, "host time of a decode step")                                       \
     X(host_trtllm_ms, 0.3, 0, 3, "the same")                                                       \
-    X(host_sglang_ms, 0.9, 0, 4, "the same")                                                       \
+    X(host_sglang_ms, 0.7, 0.2, 1.1, "the same")                                                   \
     X(host_seq_us, 5, 0, 40, "host time of a sequence in a step")                                  \
-    X(half, 0.5, 0, 1, "decode steps that a prefill step saves")                                   \
+    X(half, 0.7, 0, 1, "decode steps that a prefill step saves")                                   \
     X(floor, 0.3, 0.05, 1, "least share of a prefill that it costs the others")                    \
     X(prefill_ms_vllm, 0.55, 0, 1.5, "host time of a first token for each layer")                  \
     X(prefill_ms_trtllm, 0.1, 0, 1.5, "the same")                                                  \
-    X(prefill_ms_sglang, 0.8, 0, 4, "the same")                                                    \
+    X(prefill_ms_sglang, 0.8, 0, 2, "the same")                                                    \
+    X(prefill_ms_mla, 1, 0, 3, "the same besides, latent attention in TensorRT-LLM and SGLang")    \
+    X(launch, 0.3, 0, 1.5, "share of that for which a prefill stops the others")                   \
     X(first_vllm, 0.96, 0.6, 1.5, "TTFT: times the prefill")                                       \
     X(first_trtllm, 0.96, 0.6, 1.5, "the same")                                                    \
     X(first_sglang, 0.96, 0.6, 2, "the same")                                                      \
     X(queue_vllm, 1.17, 0, 8, "TTFT: weight of the prefill queue")                                 \
     X(queue_trtllm, 2, 0, 12, "the same")                                                          \
     X(queue_sglang, 3, 0, 30, "the same")                                                          \
-    X(burst_vllm, 0.13, 0, 0.6, "TTFT: share of the requests in the opening burst")                \
-    X(burst_trtllm, 0.12, 0, 0.6, "the same")                                                      \
-    X(burst_sglang, 0.1, 0, 0.8, "the same")                                                       \
+    X(burst_vllm, 0.13, 0, 1, "TTFT: share of the requests that come together")                    \
+    X(burst_trtllm, 0.12, 0, 1, "the same")                                                        \
+    X(burst_sglang, 0.9, 0.75, 1, "the same")                                                         \
     X(wait_vllm, 0.97, 0, 20, "TTFT: decode steps before it when many are there")                  \
     X(wait_trtllm, 2, 0, 20, "the same")                                                           \
     X(wait_sglang, 1, 0, 20, "the same")                                                           \
-    X(held, 0.6, 0.4, 1, "share of the output for which a running request holds memory")           \
+    X(held, 0.55, 0.4, 1, "share of the output for which a running request holds memory")          \
     X(held_trtllm, 0.85, 0.4, 1, "the same where memory is reserved ahead")                        \
     X(offline, 1, 0.7, 1.2, "offline: times the throughput")                                       \
     X(offline_small, 1, 0, 3, "offline: host milliseconds of an admitted request, tenths")         \
@@ -156,6 +162,10 @@ struct planner_coefficients {
 
 /* ---- the parts ---- */
 
+/* Whether the weights are in FP8 with a scale for each block of 128 x 128, as a family's published
+ * checkpoints are. */
+bool planner_in_blocks(const struct planner_setup *s);
+
 /* Memory of the fullest chip: weights, activations and fixed costs. */
 struct planner_memory {
     double weights, activation, fixed;
@@ -186,14 +196,32 @@ struct planner_pass {
     double context;    /* decode: mean tokens held; prefill: tokens cached before */
     bool prefill;
     double logits; /* positions that need the head */
+    double uneven; /* prefill: square of the lengths' deviation over their mean */
 };
 /* Seconds by kind of work for all layers and the head; what is read for MBU goes to *ret_bytes,
  * what is computed for MFU to *ret_flops (both of one chip; either may be NULL). */
 void planner_pass_time(const struct planner_setup *s, const struct planner_plan *plan,
                        const struct planner_pass *pass, double work[PLANNER_WORK_MAX_],
                        double *ret_bytes, double *ret_flops);
-/* Seconds of an all-reduce of so many bytes in each of ranks. */
+double planner_work_sum(const double work[PLANNER_WORK_MAX_]);
+/* Which of a setup's measured wires so many ranks have: by their log2, rounded up. */
+unsigned planner_wire_index(double ranks);
+/* Seconds of an all-reduce of so many bytes in each of ranks, over the data sheet's links. */
 double planner_all_reduce(const struct planner_setup *s, unsigned ranks, double bytes);
+
+/* The same over the levels of s->topology, which has at least one (topology.c). Neighbours in the
+ * group are inner chips apart (1: they lie side by side; tp: one of each tensor-parallel group), so
+ * that a group of ranks chips spans ranks * inner of them; phases follow one another. */
+double planner_topology_all_reduce(const struct planner_setup *s, unsigned inner, unsigned ranks,
+                                   double bytes);
+/* Each rank sends bytes in all, to the others in equal parts. */
+double planner_topology_all_to_all(const struct planner_setup *s, unsigned inner, unsigned ranks,
+                                   double bytes);
+/* One chip to one that is so many chips away. */
+double planner_topology_p2p(const struct planner_setup *s, unsigned distance, double bytes);
+/* How many chips lie within links at least half as fast as the fastest, from the inside out;
+ * without a topology those of the scale-up domain. */
+unsigned planner_fast_domain(const struct planner_setup *s);
 
 /* The band around a prediction of this kind: measured / predicted. */
 enum planner_figure {
@@ -203,6 +231,9 @@ enum planner_figure {
     PLANNER_FIGURE_MAX_,
 };
 extern const struct planner_band planner_bands[PLANNER_LOAD_MAX_][PLANNER_FIGURE_MAX_];
+
+/* Why a row cannot be predicted; the first complaint stands. */
+void planner_row_complain(struct planner_row *row, const char *fmt, ...) _printf_(2, 3);
 
 /* How near two names are: lower case letters and digits, the rest and well-known endings dropped.
  */

@@ -22,11 +22,15 @@ static const struct {
     enum planner_math math;
 } formats[PLANNER_FORMAT_MAX_] = {
     [PLANNER_BF16] = { "bf16", "fp16,f16,float16,bfloat16", 2, PLANNER_MATH_BF16 },
-    [PLANNER_FP8] = { "fp8", "f8,e4m3", 1, PLANNER_MATH_FP8 },
-    [PLANNER_INT8] = { "int8", "w8a8", 1, PLANNER_MATH_INT8 },
-    [PLANNER_NVFP4] = { "nvfp4", "fp4", 0.5625, PLANNER_MATH_FP4 },
+    [PLANNER_FP8] = { "fp8", "f8,e4m3,fp8_e4m3,fp8_block,fp8-block,w8a8_fp8,w8a8-fp8", 1,
+                      PLANNER_MATH_FP8 },
+    [PLANNER_INT8] = { "int8", "w8a8,w8a8_int8,w8a8-int8,w8a16,int8_wo,sq", 1, PLANNER_MATH_INT8 },
+    [PLANNER_NVFP4] = { "nvfp4", "fp4,w4a4", 0.5625, PLANNER_MATH_FP4 },
     [PLANNER_MXFP4] = { "mxfp4", "", 0.53125, PLANNER_MATH_MXFP4 },
-    [PLANNER_INT4] = { "int4", "awq,gptq,w4a16,int4_wo", 0.53, PLANNER_MATH_WO4 },
+    [PLANNER_INT4] = { "int4",
+                       "awq,gptq,w4a16,int4_wo,int4_awq,int4-awq,awq_int4,gptq_int4,awq-int4,gptq-"
+                       "int4,w4a8",
+                       0.53, PLANNER_MATH_WO4 },
     [PLANNER_Q8_0] = { "q8_0", "", 1.0625, PLANNER_MATH_GGUF },
     [PLANNER_Q6_K] = { "q6_k", "", 0.8203, PLANNER_MATH_GGUF },
     [PLANNER_Q5_K_M] = { "q5_k_m", "q5_k", 0.711, PLANNER_MATH_GGUF },
@@ -79,7 +83,7 @@ int planner_kv_format_from_string(const char *name)
     if (!name[0]) {
         return PLANNER_KV_AUTO;
     }
-    if (is_one_of(name, "fp8,int8,q8_0,e4m3")) {
+    if (is_one_of(name, "fp8,int8,q8_0,e4m3,fp8_e4m3,fp8_e5m2,8")) {
         return PLANNER_KV_8;
     }
     if (is_one_of(name, "fp4,nvfp4,q4_0,int4")) {
@@ -122,13 +126,29 @@ static int fitness(const struct planner_setup *s, const struct planner_op_fit *f
 {
     const bool engine = f->engine == s->engine;
 
-    if (str_eq(f->chip, s->chip->name)) {
+    if (str_eq(f->chip, s->chip->kernels ? s->chip->kernels : s->chip->name)) {
         return engine ? 4 : 3;
     }
     if (s->chip->generation != PLANNER_GEN_OTHER && f->generation == s->chip->generation) {
         return engine ? 2 : 1;
     }
     return 0;
+}
+
+/* The engine's own, unless the same kernels were measured much better in another's tables. */
+static bool better(const struct planner_setup *s, const struct planner_op_fit *f,
+                   const struct planner_op_fit *best)
+{
+    const int a = fitness(s, f), b = best ? fitness(s, best) : 0;
+
+    if (a == 0 || b == 0) {
+        return a > b;
+    }
+    if ((a + 1) / 2 != (b + 1) / 2) {
+        return a > b;
+    }
+    return a > b ? f->median_error < 2 * best->median_error
+                 : f->median_error < 0.5 * best->median_error;
 }
 
 static const struct planner_op_fit *find_fit(struct planner_setup *s, enum planner_op op,
@@ -138,11 +158,11 @@ static const struct planner_op_fit *find_fit(struct planner_setup *s, enum plann
     int goodness = 0;
 
     for (const struct planner_op_fit *f = planner_op_fits; f->chip; f++) {
-        if (f->op == op && f->math == math && fitness(s, f) > goodness) {
+        if (f->op == op && f->math == math && better(s, f, best)) {
             best = f;
-            goodness = fitness(s, f);
         }
     }
+    goodness = best ? fitness(s, best) : 0;
     s->rung = MAX_OF(s->rung, goodness >= 3 ? 0 : goodness >= 1 ? 1 : 2);
     return best;
 }
@@ -207,16 +227,39 @@ static double ec_times(const struct planner_coefficients *k, enum planner_math m
     }
 }
 
-static double engine_times(const struct planner_setup *s)
+static double engine_times(const struct planner_setup *s, enum planner_math math)
 {
-    return s->engine == PLANNER_ENGINE_VLLM     ? s->k->ec_vllm
-           : s->engine == PLANNER_ENGINE_SGLANG ? s->k->ec_sglang
-                                                : 1;
+    return s->engine != PLANNER_ENGINE_VLLM || math == PLANNER_MATH_BF16 ? 1 : s->k->ec_vllm;
 }
 
-/* Recipe 4: when no fit is near. */
-static double generic_ec(enum planner_math math)
+static const struct planner_chip *find_chip_of(const char *name)
 {
+    const struct planner_chip *c = planner_chips;
+
+    while (c->name && !str_eq(c->name, name)) {
+        c++;
+    }
+    return c->name ? c : NULL;
+}
+
+/* Who has fewer watts for each of the peak's FLOP/s than the chip that was measured lowers its
+ * clock under load, by about the third root (power goes with clock times the square of the voltage,
+ * which goes with the clock). */
+static double power_times(const struct planner_chip *c, const struct planner_chip *measured)
+{
+    if (!measured || measured == c || c->tdp_w <= 0 || measured->tdp_w <= 0) {
+        return 1;
+    }
+    return fmin(cbrt(c->tdp_w / c->bf16_tflops / (measured->tdp_w / measured->bf16_tflops)), 1.15);
+}
+
+/* Recipe 4: when no fit is near. CDNA reaches less of its peak: published GEMM measurements of the
+ * MI300X are near 620 of 1307 and 990 of 2614 TFLOP/s (recalled). */
+static double generic_ec(const struct planner_chip *c, enum planner_math math)
+{
+    if (c->generation == PLANNER_GEN_CDNA) {
+        return math == PLANNER_MATH_BF16 ? 0.47 : math == PLANNER_MATH_FP4 ? 0.30 : 0.38;
+    }
     return math == PLANNER_MATH_FP4 ? 0.40
            : math == PLANNER_MATH_FP8 || math == PLANNER_MATH_FP8_BLOCK || math == PLANNER_MATH_INT8
                ? 0.55
@@ -248,7 +291,8 @@ static struct planner_cost gemm_cost(struct planner_setup *s, enum planner_math 
     }
     math = math_on(s->chip, math);
     f = find_fit(s, PLANNER_OP_GEMM, math);
-    ec = (f ? f->ec : generic_ec(math)) * ec_times(k, math) * engine_times(s);
+    ec = (f ? f->ec : generic_ec(s->chip, math)) * ec_times(k, math) * engine_times(s, math);
+    ec *= power_times(s->chip, f ? find_chip_of(f->chip) : NULL);
     em = fmin((f ? f->em : 0.80) * k->em_gemm, 1);
     p = f ? f->p : 2;
     return (struct planner_cost){ start_of(k, math) * 1e-6, ec * peak_of(s->chip, math),
@@ -258,7 +302,9 @@ static struct planner_cost gemm_cost(struct planner_setup *s, enum planner_math 
 static struct planner_cost expert_cost(struct planner_setup *s, enum planner_math math)
 {
     const struct planner_coefficients *k = s->k;
-    const double start = k->moe_start_us * 1e-6, bandwidth = s->chip->bandwidth_gbps * 1e9;
+    const bool newest = s->chip->generation == PLANNER_GEN_BLACKWELL;
+    const double start = 1e-6 * (newest ? k->moe_start_new_us : k->moe_start_us);
+    const double bandwidth = s->chip->bandwidth_gbps * 1e9;
     const struct planner_op_fit *f;
     double ec, em, times;
 
@@ -274,15 +320,38 @@ static struct planner_cost expert_cost(struct planner_setup *s, enum planner_mat
         return (struct planner_cost){ start, ec * s->chip->bf16_tflops * 1e12, em * bandwidth, 1 };
     }
     f = find_fit(s, PLANNER_OP_MOE, math);
-    times = math == PLANNER_MATH_BF16 ? k->moe_ec_bf16
-            : math == PLANNER_MATH_FP8 || math == PLANNER_MATH_FP8_BLOCK || math == PLANNER_MATH_WO8
-                ? k->moe_ec_fp8
-                : k->moe_ec_fp4;
-    ec = (f ? f->ec : 0.5 * generic_ec(math)) * times;
-    em = (f ? f->em : 0.9) *
-         (math == PLANNER_MATH_FP4 || math == PLANNER_MATH_WO4 ? k->moe_em_fp4 : k->moe_em);
+    times = math == PLANNER_MATH_BF16                                    ? k->moe_ec_bf16
+            : math == PLANNER_MATH_FP8 || math == PLANNER_MATH_FP8_BLOCK ? k->moe_ec_fp8
+            : math == PLANNER_MATH_FP4                                   ? k->moe_ec_fp4
+                                                                         : k->ec_wo;
+    ec = (f ? f->ec : 0.5 * generic_ec(s->chip, math)) * times;
+    em = (f ? f->em : 0.9) * (math == PLANNER_MATH_FP4 ? k->moe_em_fp4 : k->moe_em);
+    em = fmin(em, 0.95);
+    ec *= power_times(s->chip, f ? find_chip_of(f->chip) : NULL);
     return (struct planner_cost){ start, ec * peak_of(s->chip, math), em * bandwidth,
                                   f ? fmax(f->p, 1) : 1 };
+}
+
+static bool is_family(const struct planner_model *m, const char *commas)
+{
+    struct span rest = span_of(commas);
+
+    while (rest.n > 0) {
+        const struct span one = span_cut(&rest, ',');
+
+        if (strncasecmp(m->name, one.p, one.n) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* For TensorRT-LLM the others but latent attention are made with one scale. */
+bool planner_in_blocks(const struct planner_setup *s)
+{
+    return s->format == PLANNER_FP8 &&
+           (s->model->kv_lora > 0 ||
+            (s->engine != PLANNER_ENGINE_TRTLLM && is_family(s->model, "Qwen3,GLM,MiniMax")));
 }
 
 /* Which numbers stand in which tensor: latent attention stays at 16 bits in 4-bit checkpoints, and
@@ -295,13 +364,17 @@ static void set_formats(struct planner_setup *s)
     const bool gguf = math == PLANNER_MATH_GGUF;
     const bool four = s->format == PLANNER_NVFP4 || s->format == PLANNER_INT4;
 
-    if (s->format == PLANNER_FP8 && m->kv_lora > 0) {
+    if (planner_in_blocks(s)) {
         math = PLANNER_MATH_FP8_BLOCK;
     }
     attn = four && m->kv_lora > 0 ? PLANNER_MATH_BF16 : math;
     mlp = math;
     s->attn_bytes = attn == math ? bytes : 2;
     s->mlp_bytes = bytes;
+    if (s->format == PLANNER_INT4 && m->kv_lora > 0) { /* nothing but the experts */
+        mlp = PLANNER_MATH_BF16;
+        s->mlp_bytes = 2;
+    }
     if (s->format == PLANNER_MXFP4) {
         attn = mlp = m->experts > 0 ? PLANNER_MATH_BF16 : math;
         s->attn_bytes = s->mlp_bytes = m->experts > 0 ? 2 : bytes;
@@ -343,25 +416,22 @@ static void set_attention(struct planner_setup *s)
 /* Of this chip, or of one of its generation with the same links. */
 static bool suits(const struct planner_comm_fit *f, const struct planner_chip *c)
 {
-    const struct planner_chip *other = planner_chips;
+    const struct planner_chip *other = find_chip_of(f->chip);
 
-    while (other->name && !str_eq(other->name, f->chip)) {
-        other++;
-    }
-    return other->name && other->generation == c->generation &&
-           other->scaleup_gbps == c->scaleup_gbps;
+    return other && other->generation == c->generation && other->scaleup_gbps == c->scaleup_gbps;
 }
 
-static const struct planner_comm_fit *find_comm(const struct planner_chip *c, bool quick,
+static const struct planner_comm_fit *find_comm(const struct planner_chip *c,
+                                                enum planner_collective collective, bool quick,
                                                 unsigned ranks)
 {
     const struct planner_comm_fit *near = NULL;
 
     for (const struct planner_comm_fit *f = planner_comm_fits; f->chip; f++) {
-        if (f->collective != PLANNER_COMM_ALL_REDUCE || f->quick != quick || f->ranks != ranks) {
+        if (f->collective != collective || f->quick != quick || f->ranks != ranks) {
             continue;
         }
-        if (str_eq(f->chip, c->name)) {
+        if (str_eq(f->chip, c->kernels ? c->kernels : c->name)) {
             return f;
         }
         near = !near && suits(f, c) ? f : near;
@@ -377,7 +447,8 @@ static bool is_pcie(const struct planner_chip *c)
 static struct planner_wire wire_of(const struct planner_setup *s, bool quick, unsigned ranks)
 {
     const struct planner_coefficients *k = s->k;
-    const struct planner_comm_fit *f = is_pcie(s->chip) ? NULL : find_comm(s->chip, quick, ranks);
+    const struct planner_comm_fit *f =
+        is_pcie(s->chip) ? NULL : find_comm(s->chip, PLANNER_COMM_ALL_REDUCE, quick, ranks);
     const double link = s->chip->scaleup_gbps * 1e9;
     double alpha_us, bus;
 
@@ -395,22 +466,45 @@ static struct planner_wire wire_of(const struct planner_setup *s, bool quick, un
                                   bus * (quick ? k->quick_bus : k->bulk_bus) };
 }
 
+/* A reduce-scatter and an all-gather, one after the other: both starts, and the mean of the two
+ * bandwidths. */
+static struct planner_wire parted_of(const struct planner_setup *s, unsigned ranks)
+{
+    const struct planner_coefficients *k = s->k;
+    const struct planner_comm_fit *a, *b;
+
+    a = find_comm(s->chip, PLANNER_COMM_REDUCE_SCATTER, false, ranks);
+    b = find_comm(s->chip, PLANNER_COMM_ALL_GATHER, false, ranks);
+    if (is_pcie(s->chip) || !a || !b) {
+        struct planner_wire w = wire_of(s, false, ranks);
+
+        w.alpha_s *= 1.4; /* as the measured ones have it */
+        return w;
+    }
+    return (struct planner_wire){ 1e-6 * (a->alpha_us + b->alpha_us) * k->bulk_alpha,
+                                  2e9 / (1 / a->bus_gbps + 1 / b->bus_gbps) * k->bulk_bus };
+}
+
 static void set_wires(struct planner_setup *s)
 {
     for (unsigned i = 0; i < PLANNER_RANKS_LOG_MAX; i++) {
         s->quick[i] = wire_of(s, true, 1U << i);
         s->bulk[i] = wire_of(s, false, 1U << i);
+        s->parted[i] = parted_of(s, 1U << i);
     }
     /* microsoft/vidur: send and receive 23-28 us; all-reduce across DGX nodes 60-74 us. */
-    s->across = (struct planner_wire){ 30e-6, fmax(s->chip->scaleout_gbps, 1) * 0.75e9 };
+    s->across =
+        (struct planner_wire){ s->k->far_us * 1e-6, fmax(s->chip->scaleout_gbps, 1) * 0.75e9 };
 }
 
 static void set_host(struct planner_setup *s)
 {
     const struct planner_coefficients *k = s->k;
 
-    s->elementwise_s = k->elementwise_us * 1e-6;
-    s->elementwise_ps = 0.8 * s->chip->bandwidth_gbps * 1e9;
+    const double more = is_family(s->model, "Qwen3,Gemma-3,GLM,MiniMax") ? 2 / k->elementwise_n : 0;
+
+    s->elementwise_s = k->elementwise_us * 1e-6 * (1 + more); /* norms of q and k */
+    s->elementwise_ps = 0.8 * s->chip->bandwidth_gbps * 1e9 / (1 + more);
     switch (s->engine) {
     case PLANNER_ENGINE_TRTLLM:
         s->host_s = k->host_trtllm_ms * 1e-3;
@@ -428,6 +522,10 @@ static void set_host(struct planner_setup *s)
     default:
         s->host_s = k->host_vllm_ms * 1e-3;
         s->prefill_host_s = k->prefill_ms_vllm * 1e-3;
+    }
+    if (s->model->kv_lora > 0 &&
+        (s->engine == PLANNER_ENGINE_TRTLLM || s->engine == PLANNER_ENGINE_SGLANG)) {
+        s->prefill_host_s += k->prefill_ms_mla * 1e-3;
     }
 }
 

@@ -37,6 +37,21 @@ void change_refuse(struct change *c, int code, const char *fmt, ...)
     va_end(ap);
 }
 
+int change_end_fn(struct change *c, struct sql *db, int result, const struct error *e,
+                  struct error *reterr)
+{
+    int r = 0;
+
+    if (result < 0) {
+        change_refuse(c, result, "%s", e->text);
+        r = sql_run(db, reterr, "ROLLBACK TO lines", "");
+    }
+    if (r >= 0) {
+        r = sql_run(db, reterr, "RELEASE lines", "");
+    }
+    return MIN_OF(r, 0);
+}
+
 /* As if it had not run. */
 static void reset(struct change *c)
 {
@@ -135,7 +150,7 @@ static void apply(struct tasks *t, struct move *m)
     if (!m->removed && task_cell(m->task) == CELL_DELAYED) {
         due_at(t, m->task->due_ms);
     }
-    if (m->from == TASK_RUNNING && m->task->state != TASK_RUNNING) {
+    if (m->from == TASK_RUNNING && (m->removed || m->task->state != TASK_RUNNING)) {
         slot_revoke(t, m->task->id);
     }
     task_metrics_count(t, lane, m);

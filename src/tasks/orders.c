@@ -187,6 +187,58 @@ void tasks_remove(struct tasks *t, int64_t id, tasks_done_fn done, void *arg)
     journal_add(t, &create(&removals, id, done, arg)->c);
 }
 
+/* ---- whatever state they are in ---- */
+
+struct erasure {
+    struct change c;
+    int (*fn)(void *arg, struct sql *db, struct task_ids *ret, struct error *reterr);
+};
+
+static int erase_row(struct change *c, struct writing *w, int64_t id, struct error *reterr)
+{
+    struct task *task = NULL;
+    int r = row_load(w->db, id, false, &task, reterr);
+
+    return r > 0 ? move_remove(w, move_begin(c, task), reterr) : r;
+}
+
+static int run_erase(struct change *c, struct writing *w, struct error *reterr)
+{
+    struct erasure *e = container_of(c, struct erasure, c);
+    struct task_ids ids = { NULL, 0 };
+    struct error error = { 0 };
+    int r = sql_run(w->db, reterr, "SAVEPOINT lines", "");
+
+    if (r >= 0) {
+        r = change_end_fn(c, w->db, e->fn(c->arg, w->db, &ids, &error), &error, reterr);
+    }
+    for (size_t i = 0; r >= 0 && c->result >= 0 && i < ids.count; i++) {
+        r = erase_row(c, w, ids.ids[i], reterr);
+    }
+    if (c->result >= 0) {
+        c->result = (int)c->move_count;
+    }
+    free(ids.ids);
+    return MIN_OF(r, 0);
+}
+
+static const struct change_kind erasures = { run_erase, NULL, NULL, false };
+
+void tasks_erase(struct tasks *t,
+                 int (*fn)(void *arg, struct sql *db, struct task_ids *ret, struct error *reterr),
+                 tasks_done_fn done, void *arg)
+{
+    struct erasure *e = xcalloc(1, sizeof(*e));
+
+    e->c.kind = &erasures;
+    e->c.fn = done;
+    e->c.arg = arg;
+    e->c.many = true;
+    e->c.lends = true;
+    e->fn = fn;
+    journal_add(t, &e->c);
+}
+
 /* ---- a whole batch ---- */
 
 static int find_unfinished(const struct order *o, struct sql *db, struct task **rows,

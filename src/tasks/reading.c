@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "tasks/tasks_int.h"
 
-enum { LANES_MAX = TASK_KIND_MAX_ };
+enum { LANES_MAX = 3 /* ?3 to ?5 in write_where() */ };
 
 static const char *const order_names[] = {
     [TASKS_BY_CREATED] = "created_at",  [TASKS_BY_UPDATED] = "updated_at",

@@ -91,24 +91,12 @@ static int insert(struct submission *s, struct writing *w, size_t i, struct erro
     return MIN_OF(r, 0);
 }
 
-/* In a savepoint of its own: what the caller refuses is undone, and nothing else. */
 static int run_fn(struct submission *s, struct sql *db, struct error *reterr)
 {
     struct error error = { 0 };
-    int r = sql_run(db, reterr, "SAVEPOINT lines", ""), refused;
+    int r = sql_run(db, reterr, "SAVEPOINT lines", "");
 
-    if (r < 0) {
-        return r;
-    }
-    refused = s->fn(s->c.arg, db, &error);
-    if (refused < 0) {
-        change_refuse(&s->c, refused, "%s", error.text);
-        r = sql_run(db, reterr, "ROLLBACK TO lines", "");
-    }
-    if (r >= 0) {
-        r = sql_run(db, reterr, "RELEASE lines", "");
-    }
-    return MIN_OF(r, 0);
+    return r < 0 ? r : change_end_fn(&s->c, db, s->fn(s->c.arg, db, &error), &error, reterr);
 }
 
 static int run(struct change *c, struct writing *w, struct error *reterr)
@@ -185,7 +173,7 @@ static uint64_t queued(const struct tasks *t, uint64_t *ret_bytes)
 
     *ret_bytes = t->coming_bytes;
     for (int kind = 0; kind < TASK_KIND_MAX_; kind++) {
-        if (kind != TASK_OF_BATCH) {
+        if (kind == TASK_OF_QUEUE || kind == TASK_OF_INSTANCE) {
             n += t->totals[kind][TASK_PENDING] + t->totals[kind][CELL_DELAYED];
             *ret_bytes += t->total_bytes[kind];
         }

@@ -92,8 +92,10 @@ static void learn(struct tasks *t, struct lane *lane, const struct task *task)
     uint64_t now = world_now_ms(t->in.world);
     double ms = (double)MAX_OF(task->completed_ms - task->started_ms, 0);
 
-    t->ended = t->ended * exp(-(double)(now - t->ended_ms) / 60000) + 1;
-    t->ended_ms = now;
+    if (lane->kind != TASK_OF_EVALUATION) { /* those make no room in the queue */
+        t->ended = t->ended * exp(-(double)(now - t->ended_ms) / 60000) + 1;
+        t->ended_ms = now;
+    }
     if (task->state == TASK_COMPLETED) {
         lane->mean_ms = lane->mean_ms > 0 ? 0.9 * lane->mean_ms + 0.1 * ms : MAX_OF(ms, 0.001);
         observe(t, lane, &lane->run_seconds, M_SECONDS, (int64_t)ms);
@@ -108,6 +110,9 @@ void task_metrics_count(struct tasks *t, struct lane *lane, const struct move *m
     const struct task *task = m->task;
 
     if (m->removed) {
+        if (m->from < TASK_COMPLETED) {
+            count(t, lane, task, LM_CANCELLED);
+        }
         return;
     }
     if (m->from < 0) {

@@ -63,9 +63,10 @@ int task_state_from_string(const char *s);      /* -EINVAL */
 
 /* Which door's they are: each door shows its own. */
 enum task_kind {
-    TASK_OF_QUEUE,    /* /api/v1/tasks */
-    TASK_OF_BATCH,    /* a line of /v1/batches */
-    TASK_OF_INSTANCE, /* /queue/submit */
+    TASK_OF_QUEUE,      /* /api/v1/tasks */
+    TASK_OF_BATCH,      /* a line of /v1/batches */
+    TASK_OF_INSTANCE,   /* /queue/submit */
+    TASK_OF_EVALUATION, /* /api/evaluation: a job of the planner */
     TASK_KIND_MAX_,
 };
 
@@ -83,12 +84,13 @@ enum {
     TASK_LOGS_MAX = 1000,       /* rows of one task's log */
     TASKS_LIST_MAX = 1000,      /* tasks in one answer */
     TASKS_OFFSET_MAX = 1000000, /* tasks that a list may skip */
+    TASK_KEPT = -1,             /* batch_id of what is kept until somebody removes it */
 };
 
 /* A task, as it is stored. The texts are the holder's. */
 struct task {
     int64_t id;
-    char public_id[UUID_SIZE]; /* TASK_OF_INSTANCE: what its clients call it; else "" */
+    char public_id[UUID_SIZE]; /* what its clients call it; "" of TASK_OF_QUEUE, TASK_OF_BATCH */
     enum task_kind kind;
     int64_t model_id; /* 0: no model of the catalogue */
     char *model;      /* its public id when it was submitted, or the Task Instances' model */
@@ -106,7 +108,7 @@ struct task {
     char *error;                  /* NULL */
     int http_status;              /* of the engine's answer; 0: none */
     bool dead;                    /* failed with all tries used up */
-    int64_t batch_id, batch_line; /* TASK_OF_BATCH; else 0 */
+    int64_t batch_id, batch_line; /* of TASK_OF_BATCH (batch_id: or TASK_KEPT); else 0 */
     int64_t lane;                 /* the queue's own */
     uint64_t bytes, timeout_ms;   /* of the input and options; of one attempt */
     char *webhook;                /* NULL */
@@ -179,9 +181,9 @@ struct task_order {
  * queue is full (tasks or bytes; tasks_retry_after_ms), -EFBIG, -ENOENT (no such model), -EROFS. */
 int tasks_submit(struct tasks *t, const struct task_order *order, tasks_done_fn done, void *arg,
                  struct error *reterr) _must_check_;
-/* Many of one batch in one transaction, all or none; task NULL in done, result: how many. They do
- * not count against queue.max_queue_size. fn runs inside that transaction (arg the same; may be
- * NULL): rows of the caller's own room that belong to it. */
+/* Many in one transaction, all or none; task NULL in done, result: how many. They do not count
+ * against queue.max_queue_size, which is for TASK_OF_QUEUE and TASK_OF_INSTANCE. fn runs inside
+ * that transaction (arg the same; may be NULL): rows of the caller's own room that belong to it. */
 void tasks_submit_lines(struct tasks *t, const struct task_order *orders, size_t count,
                         int (*fn)(void *arg, struct sql *db, struct error *reterr),
                         tasks_done_fn done, void *arg);
@@ -195,6 +197,17 @@ void tasks_set_priority(struct tasks *t, int64_t id, unsigned priority, tasks_do
                         void *arg);
 /* Finished ones: the row, its bodies and its log. */
 void tasks_remove(struct tasks *t, int64_t id, tasks_done_fn done, void *arg);
+/* These go, whatever state they are in: rows, bodies and logs; what works on one is let go of, and
+ * the statistics count one that had not ended as cancelled. fn says which, inside the transaction
+ * (with rows of the caller's own room that belong to them; what it refuses is undone). done: task
+ * NULL, result: how many went. */
+struct task_ids {
+    int64_t *ids; /* fn's to allocate, the callee's to free */
+    size_t count;
+};
+void tasks_erase(struct tasks *t,
+                 int (*fn)(void *arg, struct sql *db, struct task_ids *ret, struct error *reterr),
+                 tasks_done_fn done, void *arg);
 /* Cancels all unfinished ones of a batch; result: how many. In bounded pieces. */
 void tasks_cancel_batch(struct tasks *t, int64_t batch_id, tasks_done_fn done, void *arg);
 
@@ -254,7 +267,7 @@ struct task_details {
 typedef void (*tasks_details_fn)(void *arg, int result, const struct task_details *d,
                                  const struct error *e);
 void tasks_get(struct tasks *t, int64_t id, tasks_details_fn done, void *arg);
-/* The same by public_id (TASK_OF_INSTANCE). */
+/* The same by public_id (TASK_OF_INSTANCE, TASK_OF_EVALUATION). */
 void tasks_get_public(struct tasks *t, const char *public_id, tasks_details_fn done, void *arg);
 
 /* Why a pending task waits. */

@@ -174,6 +174,10 @@ struct change {
     size_t move_count, move_cap;
 };
 void change_refuse(struct change *c, int code, const char *fmt, ...) _printf_(3, 4);
+/* What a caller's own fn does stands in a savepoint ("lines"): when it refused, that is undone and
+ * nothing else. Negative: the database failed. */
+int change_end_fn(struct change *c, struct sql *db, int result, const struct error *e,
+                  struct error *reterr) _must_check_;
 
 /* Gives it to the journal, whose it is then. */
 void journal_add(struct tasks *t, struct change *c);

@@ -418,5 +418,8 @@ int move_remove(struct writing *w, struct move *m, struct error *reterr)
     }
     m->removed = true;
     deltas_count(&w->deltas, m->task, -1);
+    if (!has_ended(m->task->state)) { /* every one that was submitted ends in one way */
+        deltas_day(&w->deltas, m->task, DAY_CANCELLED, 1);
+    }
     return 0;
 }

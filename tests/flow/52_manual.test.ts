@@ -7,10 +7,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { blocks, commands, languages, manual, matches, pages, read, Reader } from './lib/manual.ts';
+import { blocks, commands, isTyped, languages, manual, matches, pages, read, Reader } from './lib/manual.ts';
 import { berthBin, root } from './lib/paths.ts';
 
-const chapters = ['configuration.md', 'dispatch.md', 'gateway.md', 'installation.md', 'models.md', 'placement.md', 'tasks.md'];
+const chapters = ['configuration.md', 'dispatch.md', 'gateway.md', 'installation.md', 'models.md', 'placement.md', 'planner.md', 'simulator.md', 'tasks.md'];
 
 test('what is shown is compared as it should be', () => {
     assert.ok(matches('a ... c\n', 'a b c'));
@@ -21,6 +21,11 @@ test('what is shown is compared as it should be', () => {
     assert.ok(matches('a', 'a\nb', true));
     assert.ok(!matches('', 'something'));
     assert.ok(!matches('{"a":1}', '{"a":2}'));
+    const about = (shown: string, printed: string): boolean => matches(shown, printed, false, true);
+    assert.ok(about('tp4 x2  831 tok/s... 12.5 ms', 'tp4 x2 790 tok/s, in all 13.1 ms'));
+    assert.ok(!about('831 tok/s', '500 tok/s'));
+    assert.ok(!about('831 tok/s', '831 req/s'));
+    assert.ok(!matches('831 tok/s', '790 tok/s'));
 });
 
 test('both languages have the same pages, headings and blocks', () => {
@@ -32,7 +37,7 @@ test('both languages have the same pages, headings and blocks', () => {
         assert.deepEqual(headings(zh), headings(en), `${page}: the headings`);
         const kinds = (text: string): string[] => blocks(text).map((block) => block.kind);
         assert.deepEqual(kinds(zh), kinds(en), `${page}: the kinds of blocks`);
-        const typed = (text: string) => blocks(text).filter((block) => block.kind === 'console').map((block) => block.text);
+        const typed = (text: string) => blocks(text).filter(isTyped).map((block) => block.text);
         assert.deepEqual(typed(zh), typed(en), `${page}: what is typed and shown`);
         const rows = (text: string): number => (text.match(/^\|/gm) ?? []).length;
         assert.equal(rows(zh), rows(en), `${page}: the rows of its tables`);
@@ -63,6 +68,16 @@ test('the table of options is the one of the program', () => {
     assert.deepEqual(table('zh', 'configuration.md').map((row) => row.slice(0, 4)), wanted.map((row) => row.slice(0, 4)), 'the Chinese table');
 });
 
+test('the tables of the planner and the simulator have every option of their commands', () => {
+    for (const [command, page] of [['plan', 'planner.md'], ['simulate', 'simulator.md']]) {
+        const { options } = JSON.parse(execFileSync(berthBin, ['help', command, '--json'], { encoding: 'utf8' }));
+        for (const language of languages) {
+            const rows = read(language, page).split('\n').filter((line) => line.startsWith('| `--')).join('\n');
+            assert.deepEqual(options.map((one: any) => one.name).filter((name: string) => !new RegExp(`--${name}\\b(?!-)`).test(rows)), [], `${language}/${page}`);
+        }
+    }
+});
+
 test('every configuration that is shown is a good one', () => {
     const dir = mkdtempSync(join(tmpdir(), 'berth-manual-yaml-'));
     const file = join(dir, 'berth.yaml');
@@ -80,7 +95,7 @@ test('every configuration that is shown is a good one', () => {
 
 for (const page of pages) {
     test(`${page} does what it shows`, async () => {
-        const all = blocks(read('en', page)).filter((block) => block.kind === 'console').flatMap(commands);
+        const all = blocks(read('en', page)).filter(isTyped).flatMap(commands);
         const reader = await Reader.sitDown();
         let left: number[];
         try {

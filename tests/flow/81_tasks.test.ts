@@ -637,8 +637,10 @@ test('/ws/tasks?kind=task pushes every change; ping and pong; the rest is refuse
     socket.close();
     await closed;
     const plain = await daemon.get('/ws/tasks');
-    assert.equal(plain.status, 404);
-    assert.match(plain.json.detail, /kind=task/);
+    assert.equal(plain.status, 426, 'the planner\'s jobs are told there; see 91_evaluations');
+    const other = await daemon.get('/ws/tasks?kind=other');
+    assert.equal(other.status, 404);
+    assert.match(other.json.detail, /task tells the changes of the queue/);
     assert.equal((await daemon.get('/ws/tasks?kind=task')).status, 426);
     const raw = await Raw.open(daemon.target);
     raw.send(`GET /ws/tasks?kind=task HTTP/1.1\r\nHost: 127.0.0.1:${daemon.port}\r\nOrigin: https://evil.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`);

@@ -267,6 +267,26 @@ static void on_removed(void *arg, int result, const struct task *task, const str
     ask_end(a);
 }
 
+static int erase_one(void *arg, struct sql *db, struct task_ids *ret, struct error *reterr)
+{
+    const struct ask *a = arg;
+
+    ret->ids = xmemdup(&a->id, sizeof(a->id));
+    ret->count = 1;
+    return 0;
+}
+
+static void on_erased(void *arg, int result, const struct task *task, const struct error *e)
+{
+    struct ask *a = arg;
+
+    if (result > 0) {
+        judge_on_cancelled(a->scene, a->id);
+        a->scene->erasures++;
+    }
+    on_removed(a, result, task, e);
+}
+
 static void on_batch_cancelled(void *arg, int result, const struct task *task,
                                const struct error *e)
 {
@@ -319,7 +339,7 @@ static void change(struct scene *s)
     if (id == 0 || !seen->known) {
         return;
     }
-    switch (below(s, 8)) {
+    switch (below(s, 9)) {
     case 0:
     case 1:
     case 2:
@@ -333,6 +353,10 @@ static void change(struct scene *s)
     case 4:
         seen->remove_asked = true;
         tasks_remove(s->tasks, id, on_removed, ask_new(s, id));
+        break;
+    case 5:
+        seen->remove_asked = seen->erase_asked = true;
+        tasks_erase(s->tasks, erase_one, on_erased, ask_new(s, id));
         break;
     default:
         move(s, id);

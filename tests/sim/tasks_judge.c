@@ -77,7 +77,7 @@ static void note(struct scene *s, struct seen *seen, const struct task *t)
         seen->pending_seq = ++s->seq;
     }
     if (is_finished((int)t->state) && !is_finished(seen->told)) {
-        seen->finished_ms = world_wall_ms(s->world);
+        seen->finished_ms = t->completed_ms; /* it is told a little later */
     }
     seen->told = (int)t->state;
     seen->fence = t->fence;
@@ -170,8 +170,8 @@ void judge_on_task(void *scene, const void *change)
     struct seen *seen = judge_seen(s, c->task->id);
 
     if (c->removed) {
-        if (!seen->known || seen->gone || !is_finished(seen->told) ||
-            !judge_may_be_removed(s, seen)) {
+        if (!seen->known || seen->gone || !judge_may_be_removed(s, seen) ||
+            !(is_finished(seen->told) || seen->erase_asked)) {
             complain(s, "task %lld, %s, is removed", (long long)c->task->id, name_of(seen->told));
         }
         seen->gone = true;

@@ -16,7 +16,7 @@
 
 static const char rows_sql[] =
     "SELECT t.id, l.kind, l.model_id, l.name, t.state, t.class, t.fence, t.due_ms, t.batch_id, "
-    "i.input, o.output " TASKS_SQL " LEFT JOIN task_inputs i ON i.id = t.id "
+    "i.input, o.output, t.completed_ms " TASKS_SQL " LEFT JOIN task_inputs i ON i.id = t.id "
     "LEFT JOIN task_outputs o ON o.id = t.id ORDER BY t.id";
 
 static sqlite3 *open_rows(struct scene *s)
@@ -70,6 +70,7 @@ static void read_rows(struct scene *s, void (*fn)(struct scene *s, const struct 
                              .priority = (unsigned)sqlite3_column_int(st, 5),
                              .fence = sqlite3_column_int64(st, 6),
                              .due_ms = sqlite3_column_int64(st, 7),
+                             .completed_ms = sqlite3_column_int64(st, 11),
                              .batch_id = sqlite3_column_int64(st, 8),
                              .output = text_of(st, 10),
                              .input = span_of(text_of(st, 9)) });
@@ -149,9 +150,10 @@ static void settle(struct scene *s, struct seen *seen, const struct row *r)
     seen->pending_seq = ++s->seq;
     seen->there = true;
     if (seen->finished_ms == 0 && r->state > TASK_RUNNING) {
-        seen->finished_ms = world_wall_ms(s->world);
+        seen->finished_ms = r->completed_ms;
     }
-    seen->retry_asked = seen->remove_asked = seen->cancel_asked = seen->taken_asked = false;
+    seen->retry_asked = seen->remove_asked = seen->erase_asked = false;
+    seen->cancel_asked = seen->taken_asked = false;
 }
 
 static void check_row(struct scene *s, const struct row *r)

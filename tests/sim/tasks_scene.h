@@ -64,7 +64,7 @@ struct seen {
     unsigned priorities;  /* bits: those it may have */
     int64_t batch_id;
     unsigned moves; /* asked and not answered */
-    bool cancel_asked, cancel_acknowledged, retry_asked, remove_asked;
+    bool cancel_asked, cancel_acknowledged, retry_asked, remove_asked, erase_asked;
     bool taken_asked; /* another berth may have claimed it anew */
     bool there;       /* at the last look at the rows */
 };
@@ -115,8 +115,8 @@ struct scene {
     struct list stints;
     struct list late_writes, late_reads;
     struct timer late;
-    unsigned long long runs, cancels, adoptions, duplicates, acknowledged,
-        taken; /* for the last line */
+    unsigned long long runs, cancels, adoptions, duplicates, acknowledged, taken,
+        erasures; /* for the last line */
 };
 
 /* ---- house: life and death ---- */
@@ -168,7 +168,7 @@ void judge_at_end(struct scene *s);      /* all has ended: the rows, counters an
 
 /* A row, as it stands in the file; texts are good for the call. */
 struct row {
-    int64_t id, model_id, fence, due_ms, batch_id;
+    int64_t id, model_id, fence, due_ms, completed_ms, batch_id;
     int kind, state;
     unsigned priority;
     const char *model, *output;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * kill -9 at random moments, on a disk that loses what was not synced, under submits, claims,
- * completions, time-outs, cancels, retries, moves and removals at once: what was acknowledged is
- * there exactly once, nothing runs twice at one fence, nothing is stuck, the counters are true.
+ * completions, time-outs, cancels, retries, moves, removals and erasures at once: what was
+ * acknowledged is there exactly once, nothing runs twice at one fence, nothing is stuck, the
+ * counters are true.
  */
 #include "histories.h"
 #include "tasks_scene.h"
@@ -10,7 +11,7 @@
 enum { HISTORIES = 45, DEATHS = 200 /* the other lives end in good order */ };
 
 static struct {
-    unsigned long long deaths, acknowledged, runs, cancels, adoptions, duplicates, taken;
+    unsigned long long deaths, acknowledged, runs, cancels, adoptions, duplicates, taken, erasures;
 } totals;
 
 static bool is_cut(void *arg)
@@ -81,6 +82,7 @@ static void run_history(uint64_t seed)
     totals.adoptions += s->adoptions;
     totals.duplicates += s->duplicates;
     totals.taken += s->taken;
+    totals.erasures += s->erasures;
     house_destroy(s);
 }
 
@@ -88,12 +90,13 @@ static void test_kill(void **state)
 {
     run_histories("tasks", HISTORIES, run_history);
     printf("%llu deaths, %llu tasks acknowledged and found, %llu runs, %llu let go of, %llu "
-           "adopted, %llu sent twice, %llu taken by another berth\n",
+           "adopted, %llu sent twice, %llu taken by another berth, %llu erased\n",
            totals.deaths, totals.acknowledged, totals.runs, totals.cancels, totals.adoptions,
-           totals.duplicates, totals.taken);
+           totals.duplicates, totals.taken, totals.erasures);
     if (!getenv("HISTORIES")) {
         assert_true(totals.deaths >= DEATHS && totals.runs > 1000 && totals.cancels > 100);
         assert_true(totals.adoptions > 100 && totals.duplicates > 100 && totals.taken > 10);
+        assert_true(totals.erasures > 100);
     }
 }
 

@@ -97,17 +97,11 @@ static const struct option_table test_options = { test_rows, ARRAY_SIZE(test_row
 
 static void load_config(struct fixture *f)
 {
-    const struct option_table *const tables[] = { &test_options,
-                                                  &access_options,
-                                                  &gpu_options,
-                                                  &engines_options,
-                                                  &dispatch_options,
-                                                  &placement_options,
-                                                  &gateway_options,
-                                                  &tasks_options,
-                                                  &webhooks_options,
-                                                  &api_options,
-                                                  NULL };
+    const struct option_table *const tables[] = {
+        &test_options,     &access_options,      &gpu_options,     &engines_options,
+        &dispatch_options, &placement_options,   &gateway_options, &tasks_options,
+        &webhooks_options, &evaluations_options, &api_options,     NULL
+    };
     char *setting = xasprintf("BERTH_ENGINES_LLAMA_SERVER=%s/engine", f->dir);
     const char *const env[] = { setting, "BERTH_GPU_SCRIPTED=devices.yaml",
                                 "BERTH_GPU_INTERVAL=10s",
@@ -147,10 +141,11 @@ static void make_files(struct fixture *f)
 
 static void build(struct fixture *f)
 {
-    static const struct store_schema *const schemas[] = { &events_schema,    &access_schema,
-                                                          &models_schema,    &webhooks_schema,
-                                                          &tasks_schema,     &engines_schema,
-                                                          &placement_schema, NULL };
+    static const struct store_schema *const schemas[] = {
+        &events_schema,   &access_schema,    &models_schema,
+        &webhooks_schema, &tasks_schema,     &evaluations_schema,
+        &engines_schema,  &placement_schema, NULL
+    };
     const struct store_options store = { .path = ":memory:", .schemas = schemas };
     struct error e = { 0 };
     char *new_key = NULL;
@@ -177,6 +172,8 @@ static void build(struct fixture *f)
                                                 .models = f->models,
                                                 .metrics = f->metrics });
     tasks_set_webhooks(f->tasks, f->webhooks);
+    f->evaluations = evaluations_create(&(struct evaluations_in){
+        .world = f->world, .config = f->config, .store = f->store, .tasks = f->tasks });
     f->engines = engines_create(&(struct engines_options_in){ .world = f->world,
                                                               .config = f->config,
                                                               .store = f->store,
@@ -207,6 +204,7 @@ static void build(struct fixture *f)
                                                       .task_types = f->task_types });
     tasks_set_runner(f->tasks, TASK_OF_QUEUE, &gateway_task_runner, f->gateway);
     tasks_set_runner(f->tasks, TASK_OF_BATCH, &gateway_task_runner, f->gateway);
+    tasks_set_runner(f->tasks, TASK_OF_EVALUATION, &evaluation_runner, f->evaluations);
     f->monitor = monitor_create(&(struct monitor_in){ .world = f->world,
                                                       .gpu = f->gpu,
                                                       .models = f->models,
@@ -226,6 +224,7 @@ static void build(struct fixture *f)
                                           .gpu = f->gpu,
                                           .tasks = f->tasks,
                                           .task_types = f->task_types,
+                                          .evaluations = f->evaluations,
                                           .monitor = f->monitor,
                                           .metrics = f->metrics,
                                           .router = f->router,
@@ -268,6 +267,8 @@ struct fixture *fixture_create(void)
     listen_to(f, models_signal(f->models), gateway_on_model, f->gateway);
     listen_to(f, models_signal(f->models), tasks_on_model, f->tasks);
     listen_to(f, models_signal(f->models), api_on_model, f->api);
+    listen_to(f, tasks_signal(f->tasks), evaluations_on_task, f->evaluations);
+    listen_to(f, evaluations_signal(f->evaluations), api_on_evaluation, f->api);
     listen_to(f, tasks_signal(f->tasks), api_on_task, f->api);
     listen_to(f, engines_signal(f->engines), dispatch_on_instance, f->dispatch);
     listen_to(f, engines_signal(f->engines), placement_on_instance, f->placement);
@@ -279,6 +280,7 @@ struct fixture *fixture_create(void)
     sim_set_program(f->world, "/engine", &engine_program, f);
     assert_int_equal(engines_recover(f->engines, &e), 0);
     assert_int_equal(tasks_start(f->tasks, &e), 0);
+    assert_int_equal(evaluations_start(f->evaluations, &e), 0);
 
     struct http_server_options options = server;
     options.owner = f->front;
@@ -316,6 +318,7 @@ void fixture_destroy(struct fixture *f)
     router_destroy(f->router);
     monitor_destroy(f->monitor);
     tasks_destroy(f->tasks);
+    evaluations_destroy(f->evaluations);
     webhooks_destroy(f->webhooks);
     gateway_destroy(f->gateway);
     placement_destroy(f->placement);

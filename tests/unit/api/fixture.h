@@ -27,6 +27,7 @@ struct fixture {
     struct task_types *task_types;
     struct webhooks *webhooks;
     struct tasks *tasks;
+    struct evaluations *evaluations;
     struct gateway *gateway;
     struct monitor *monitor;
     struct router *router;

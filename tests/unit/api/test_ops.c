@@ -97,14 +97,15 @@ static void test_openapi(void **state)
         }
         routes++;
     }
-    assert_int_equal(routes, models_route_count + events_route_count + ops_route_count +
-                                 proxy_route_count + system_route_count + scheduler_route_count +
-                                 monitoring_route_count + tasks_route_count +
-                                 task_models_route_count + task_stats_route_count +
-                                 websockets_route_count + task_instances_route_count +
-                                 batches_route_count + gateway_routes(f->gateway)->count +
-                                 gateway_anthropic_routes(f->gateway)->count +
-                                 gateway_ollama_routes(f->gateway)->count);
+    assert_int_equal(routes,
+                     models_route_count + events_route_count + ops_route_count + proxy_route_count +
+                         system_route_count + scheduler_route_count + monitoring_route_count +
+                         tasks_route_count + task_models_route_count + task_stats_route_count +
+                         websockets_route_count + task_instances_route_count + batches_route_count +
+                         evaluation_route_count + documents_route_count + planner_route_count +
+                         simulate_route_count + gateway_routes(f->gateway)->count +
+                         gateway_anthropic_routes(f->gateway)->count +
+                         gateway_ollama_routes(f->gateway)->count);
     check_refs(a.json, a.json);
     answer_finish(&a);
     fixture_destroy(f);
@@ -120,6 +121,11 @@ static void test_schemas(void **state)
     for (size_t i = 0; i < api_schema_count; i++) {
         if (!json_is_object(json_object_get(schemas, api_schemas[i].name))) {
             fail_msg("the schema %s is no JSON", api_schemas[i].name);
+        }
+    }
+    for (size_t i = 0; i < planner_schema_count; i++) {
+        if (!json_is_object(json_object_get(schemas, planner_schemas[i].name))) {
+            fail_msg("the schema %s is no JSON", planner_schemas[i].name);
         }
     }
     json_decref(document);

@@ -207,7 +207,7 @@ static void restore(int fd, int before)
 
 int run_command(const char **words)
 {
-    char url[64], *argv[32] = { UNCONST(char *, "berth"), UNCONST(char *, *words) };
+    char url[64], *argv[64] = { UNCONST(char *, "berth"), UNCONST(char *, *words) };
     int count = 2, code, stdout_before, stderr_before;
 
     snprintf(url, sizeof(url), "http://127.0.0.1:%u", fake.port);

@@ -14,32 +14,61 @@ static void make_prompt(char conversation)
     memset(prompt + PREFIX_BLOCK_BYTES, conversation, sizeof(prompt) - PREFIX_BLOCK_BYTES);
 }
 
+/* Blocks that are whole within so many bytes. */
+static unsigned blocks_in(size_t bytes)
+{
+    unsigned n = 0;
+
+    for (size_t end = prefix_next_end(0); end <= bytes; end = prefix_next_end(end)) {
+        n++;
+    }
+    return n;
+}
+
+static void blocks_grow_and_reach_far(void **state)
+{
+    static char long_prompt[2 << 20];
+    uint64_t hashes[PREFIX_BLOCKS_MAX];
+    size_t end = 0, next;
+
+    assert_int_equal(blocks_in(PREFIX_SHORT_BYTES), PREFIX_SHORT_BYTES / PREFIX_BLOCK_BYTES);
+    for (int i = 0; i < PREFIX_BLOCKS_MAX; i++, end = next) {
+        next = prefix_next_end(end);
+        assert_true(next > end && next % PREFIX_BLOCK_BYTES == 0);
+        assert_true(next - end <= MAX_OF(end / 8, (size_t)PREFIX_BLOCK_BYTES));
+    }
+    assert_true(end > 800 * 1000);
+    assert_int_equal(prefix_hashes((struct span){ long_prompt, sizeof(long_prompt) }, hashes),
+                     PREFIX_BLOCKS_MAX);
+}
+
 static void hashes_are_of_all_up_to_their_block(void **state)
 {
+    const unsigned all = blocks_in(sizeof(prompt));
     uint64_t a[PREFIX_BLOCKS_MAX], b[PREFIX_BLOCKS_MAX];
 
     make_prompt('a');
-    assert_int_equal(prefix_hashes((struct span){ prompt, sizeof(prompt) }, a), PREFIX_BLOCKS_MAX);
+    assert_int_equal(prefix_hashes((struct span){ prompt, sizeof(prompt) }, a), all);
     assert_int_equal(prefix_hashes((struct span){ prompt, PREFIX_BLOCK_BYTES - 1 }, b), 0);
     assert_int_equal(prefix_hashes((struct span){ NULL, 0 }, b), 0);
     assert_int_equal(prefix_hashes((struct span){ prompt, 3 * PREFIX_BLOCK_BYTES + 17 }, b), 3);
     assert_memory_equal(a, b, 3 * sizeof(a[0]));
     make_prompt('b');
-    assert_int_equal(prefix_hashes((struct span){ prompt, sizeof(prompt) }, b), PREFIX_BLOCKS_MAX);
+    assert_int_equal(prefix_hashes((struct span){ prompt, sizeof(prompt) }, b), all);
     assert_true(a[0] == b[0]);
-    for (int i = 1; i < PREFIX_BLOCKS_MAX; i++) {
+    for (unsigned i = 1; i < all; i++) {
         assert_true(a[i] != b[i]);
         assert_true(a[i] != a[i - 1] && a[i] != 0); /* though the bytes are the same */
     }
     make_prompt('a');
     prompt[0] = 'x';
-    assert_int_equal(prefix_hashes((struct span){ prompt, sizeof(prompt) }, b), PREFIX_BLOCKS_MAX);
-    for (int i = 0; i < PREFIX_BLOCKS_MAX; i++) {
+    assert_int_equal(prefix_hashes((struct span){ prompt, sizeof(prompt) }, b), all);
+    for (unsigned i = 0; i < all; i++) {
         assert_true(a[i] != b[i]);
     }
     make_prompt('a');
     prompt[PREFIX_BLOCK_BYTES - 1] = 'x';
-    assert_int_equal(prefix_hashes((struct span){ prompt, sizeof(prompt) }, b), PREFIX_BLOCKS_MAX);
+    assert_int_equal(prefix_hashes((struct span){ prompt, sizeof(prompt) }, b), all);
     assert_true(a[0] != b[0]);
 }
 
@@ -330,6 +359,7 @@ static void a_name_is_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(blocks_grow_and_reach_far),
         cmocka_unit_test(hashes_are_of_all_up_to_their_block),
         cmocka_unit_test(conversations_stay_where_they_are),
         cmocka_unit_test(a_new_life_has_forgotten),

@@ -149,7 +149,8 @@ static void progress_leaves_less(void **state)
     close_scene(&s);
 }
 
-/* While a slot is free nobody waits; then one after the other has to leave. */
+/* While a slot is free only the prompts before it are to be read; then one after the other has to
+ * leave. */
 static void the_wait_is_for_as_many_as_must_leave(void **state)
 {
     struct prediction p;
@@ -161,11 +162,13 @@ static void the_wait_is_for_as_many_as_must_leave(void **state)
     p = predict(&s, 0);
     one = p.prefill_ms + OUTPUT * p.ms_per_output_token;
     assert_int_equal(ask_for(&s, &s.askers[0], PROMPT, OUTPUT), 1);
+    near(predict(&s, 0).wait_ms, p.prefill_ms, 0.01);
+    dispatch_progress(s.askers[0].ticket, 1); /* it has been read */
     assert_true(predict(&s, 0).wait_ms == 0);
     assert_int_equal(ask_for(&s, &s.askers[1], PROMPT, OUTPUT), 1);
-    near(predict(&s, 0).wait_ms, one / 2, 0.01);
+    near(predict(&s, 0).wait_ms, (one + (OUTPUT - 1) * p.ms_per_output_token) / 4, 0.01);
     assert_int_equal(ask_for(&s, &s.askers[2], PROMPT, OUTPUT), 1);
-    near(predict(&s, 0).wait_ms, one, 0.01);
+    near(predict(&s, 0).wait_ms, (2 * one + (OUTPUT - 1) * p.ms_per_output_token) / 3, 0.01);
     close_scene(&s);
 }
 
@@ -478,6 +481,91 @@ static void what_takes_no_requests_is_not_predicted(void **state)
     close_scene(&s);
 }
 
+/* Two prompts that came together are read one after the other: each has its own time, and who comes
+ * third waits for both, though there are slots. */
+static void prompts_are_read_one_after_the_other(void **state)
+{
+    struct scene s;
+
+    open_scene(&s, 1);
+    make_instance(&s, 0, 1, 8);
+    tell(&s, 0, INSTANCE_READY, false);
+    for (int n = 0; n < 30; n++) {
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(ask_for(&s, &s.askers[i], PROMPT, 0), 1);
+        }
+        for (int i = 0; i < 2; i++) {
+            sim_run_for(s.w, 3 * PROMPT);
+            dispatch_progress(s.askers[i].ticket, 1);
+        }
+        sim_run_for(s.w, 500);
+        for (int i = 0; i < 2; i++) {
+            dispatch_progress(s.askers[i].ticket, OUTPUT - 1);
+            dispatch_note_usage(s.askers[i].ticket, PROMPT, 0, OUTPUT);
+            end(&s.askers[i], OUTCOME_GOOD);
+        }
+    }
+    near(predict(&s, 0).prefill_ms, 3 * PROMPT, 0.02);
+    assert_int_equal(ask_for(&s, &s.askers[0], PROMPT, 0), 1);
+    assert_int_equal(ask_for(&s, &s.askers[1], PROMPT, 0), 1);
+    near(predict(&s, 0).wait_ms, 6 * PROMPT, 0.02);
+    sim_run_for(s.w, 3 * PROMPT);
+    dispatch_progress(s.askers[0].ticket, 1);
+    near(predict(&s, 0).wait_ms, 3 * PROMPT, 0.02);
+    close_scene(&s);
+}
+
+/* What every request costs beside its length is much of a short one: they count as they are long.
+ */
+static void long_ones_tell_more(void **state)
+{
+    struct scene s;
+
+    open_scene(&s, 1);
+    bring_up(&s, 0, 1);
+    for (int n = 0; n < 100; n++) {
+        bool is_short = n % 2;
+        uint32_t prompt = is_short ? 1 : 1000;
+
+        assert_int_equal(ask_for(&s, &s.askers[0], prompt, 0), 1);
+        sim_run_for(s.w, 40); /* of a step */
+        work(&s, &s.askers[0], prompt, is_short ? 2 : 200, 1, is_short ? 300 : 10);
+    }
+    near(predict(&s, 0).prefill_ms, PROMPT, 0.35);
+    near(predict(&s, 0).ms_per_output_token, 10, 0.35);
+    close_scene(&s);
+}
+
+/* Two instances that are alike and had different luck are told alike; one that surely is another is
+ * told by itself. */
+static void only_a_sure_difference_counts(void **state)
+{
+    struct world *chance = sim_create(test_seed("only_a_sure_difference_counts"));
+    struct scene s;
+
+    open_scene(&s, 1);
+    assert_int_equal(dispatch_set_strategy(s.d, 0, "round_robin", NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        make_instance(&s, i, 1, 1);
+    }
+    tell(&s, 0, INSTANCE_READY, false);
+    tell(&s, 1, INSTANCE_READY, false);
+    for (int n = 0; n < 60; n++) {
+        assert_int_equal(ask_for(&s, &s.askers[0], PROMPT, 0), 1);
+        work(&s, &s.askers[0], PROMPT, OUTPUT, 1, 5 + world_random_below(chance, 40));
+    }
+    assert_int_equal(predict(&s, 0).learnt_from, 30);
+    assert_int_equal(predict(&s, 1).learnt_from, 30);
+    near(predict(&s, 0).ms_per_output_token, predict(&s, 1).ms_per_output_token, 0.051);
+    tell(&s, 2, INSTANCE_READY, false);
+    tell(&s, 0, INSTANCE_BACKOFF, false);
+    tell(&s, 1, INSTANCE_BACKOFF, false);
+    serve(&s, 10, 1, 200);
+    near(predict(&s, 2).ms_per_output_token, 200, 0.02);
+    close_scene(&s);
+    world_destroy(chance);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -497,6 +585,9 @@ int main(void)
         cmocka_unit_test(waking_counts),
         cmocka_unit_test(the_metrics_tell_how_predictions_came_out),
         cmocka_unit_test(what_takes_no_requests_is_not_predicted),
+        cmocka_unit_test(prompts_are_read_one_after_the_other),
+        cmocka_unit_test(long_ones_tell_more),
+        cmocka_unit_test(only_a_sure_difference_counts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -353,9 +353,57 @@ static void test_random_monotone(void **state)
     assert_true(tried > 1000);
 }
 
+/* What is said to be served is: a little less is no longer refused, a little more is, and nobody
+ * reads that fewer arrive than can be served. */
+static void test_what_can_be_served(void **state)
+{
+    static const char *const models[] = { "Llama-3.1-8B", "Qwen3-30B-A3B", "GPT-OSS-120B" };
+    static const struct planner_plan plans[] = { { 1, 1, 1, 1, 1, 1 }, { 1, 1, 1, 1, 1, 3 } };
+
+    for (int i = 0; i < 3 * PLANNER_ENGINE_LLAMACPP * 2; i++) {
+        struct planner_load l = { .kind = PLANNER_OPEN_LOOP, .isl = 200, .osl = 1000 };
+        const struct planner_plan *p = &plans[i % 2];
+        struct planner_setup s;
+        struct planner_result r;
+        double served;
+
+        planner_setup_init(&s, planner_find_model(models[i / 2 % 3]), planner_find_chip("H200-SXM"),
+                           (enum planner_engine)(i / 6), PLANNER_FP8, PLANNER_KV_AUTO, NULL);
+        l.rate_per_s = 1e6;
+        planner_evaluate(&s, p, &l, &r);
+        assert_int_equal(r.bound, PLANNER_UNSUSTAINABLE);
+        served = r.have;
+        l.rate_per_s = 1.001 * served;
+        planner_evaluate(&s, p, &l, &r);
+        assert_int_equal(r.bound, PLANNER_UNSUSTAINABLE);
+        assert_true(r.need > r.have);
+        l.rate_per_s = 0.999 * served;
+        planner_evaluate(&s, p, &l, &r);
+        assert_int_equal(r.bound, PLANNER_FITS);
+    }
+}
+
+/* A replica's figures are of all its attention ranks. */
+static void test_requests_of_a_replica(void **state)
+{
+    const struct planner_setup s = setup("DeepSeek-V3", "H200-SXM", PLANNER_FP8);
+    const struct planner_plan p = { 1, 1, 8, 8, 1, 1, false };
+    struct planner_load l = {
+        .kind = PLANNER_CLOSED_LOOP, .isl = 4000, .osl = 1000, .concurrency = 1e5
+    };
+    struct planner_result r;
+
+    planner_evaluate(&s, &p, &l, &r);
+    assert_int_equal(r.bound, PLANNER_FITS);
+    assert_true(r.running > 8 && fabs(r.running - r.fits_requests) < 1e-9 * r.running);
+    assert_true(fabs(r.kv_used_bytes - r.kv_budget_bytes) < 1e-9 * r.kv_budget_bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_can_be_served),
+        cmocka_unit_test(test_requests_of_a_replica),
         cmocka_unit_test(test_throughput_counts_batch_and_replicas),
         cmocka_unit_test(test_pipeline_speeds_nobody_up),
         cmocka_unit_test(test_no_experts_in_dense_models),

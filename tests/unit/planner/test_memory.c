@@ -160,6 +160,21 @@ static void test_stages_divide_experts_too(void **state)
     assert_near(two, one / 2, 0.03);
 }
 
+/* Three dense layers come first, so that another stage is the fullest; where every other layer is
+ * dense each stage has its half of them. */
+static void test_stages_with_dense_layers(void **state)
+{
+    const struct planner_setup first = setup("DeepSeek-V3", "H200-SXM", PLANNER_FP8);
+    const struct planner_setup turns = setup("Llama-4-Maverick", "H200-SXM", PLANNER_FP8);
+    const double one = memory(&turns, (struct planner_plan){ 8, 1, 1, 8, 1, 1 }).weights;
+    const double two = memory(&turns, (struct planner_plan){ 8, 2, 1, 8, 1, 1 }).weights;
+    const double whole = memory(&first, (struct planner_plan){ 8, 1, 1, 8, 1, 1 }).weights;
+    const double half = memory(&first, (struct planner_plan){ 8, 2, 1, 8, 1, 1 }).weights;
+
+    assert_near(two, one / 2, 0.03);
+    assert_true(half > 31.0 / 61 * whole && half < 32.5 / 58 * whole);
+}
+
 /* A card of "80 GB" has 85.9e9 bytes: Llama 70B in 16 bits goes on two, and 4-bit formats keep
  * their scales and 16-bit embeddings. */
 static void test_measured_plans_fit(void **state)
@@ -282,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_latent_query_is_counted_once),
         cmocka_unit_test(test_experts_divided_once),
         cmocka_unit_test(test_stages_divide_experts_too),
+        cmocka_unit_test(test_stages_with_dense_layers),
         cmocka_unit_test(test_measured_plans_fit),
         cmocka_unit_test(test_random_more_chips_less_each),
     };

@@ -4,8 +4,10 @@
 #include "unit.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "planner/planner.h"
 
 static struct planner_rows parse(const char *text)
@@ -132,6 +134,95 @@ static void test_what_dp_means(void **state)
     planner_rows_finish(&rows);
 }
 
+/* Formats as their makers write them, and far more columns than are read. */
+static void test_foreign_words(void **state)
+{
+    static const char *const formats[] = { "FP8-block", "w8a8_int8", "GPTQ-Int4", "W4A16", "FP16" };
+    static const char *const caches[] = { "fp8_e4m3", "fp8_e5m2", "bfloat16", "auto", "" };
+    char text[8192] = "extra";
+
+    for (int i = 0; i < 200; i++) {
+        strcat(text, ",x");
+    }
+    strcat(text, ",workload,model,precision,kv_dtype,chip,isl,osl,concurrency,metric,value\n");
+    for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+        for (int j = 0; j < 201; j++) {
+            strcat(text, ",");
+        }
+        strcat(text, "closed_loop,llama-3.1-8b,");
+        strcat(strcat(text, formats[i]), ",");
+        strcat(strcat(text, caches[i]), ",H100,1024,256,4,tpot_mean,9\n");
+    }
+    {
+        struct planner_rows rows = parse(text);
+
+        assert_int_equal(rows.count, ARRAY_SIZE(formats));
+        for (size_t i = 0; i < rows.count; i++) {
+            assert_string_equal(rows.rows[i].reason, "");
+            assert_true(rows.rows[i].predicted_ok);
+        }
+        planner_rows_finish(&rows);
+    }
+}
+
+/* MLPerf's server scenario keeps the p99 of TPOT below 200 ms, whatever would run without it. */
+static void test_server_limit(void **state)
+{
+    struct planner_rows rows = parse(
+        HEAD "1,mlperf_server,Llama-2-70B,FP8,L40S,8,4,1,2,,,,293,,,TensorRT-LLM,tpot_p99,"
+             "176,\n"
+             "2,closed_loop,Llama-2-70B,FP8,L40S,8,8,1,1,,,300,293,900,,vllm,tpot_p99,176,\n");
+
+    assert_true(rows.rows[0].predicted_ok && rows.rows[0].predicted <= 200);
+    assert_true(rows.rows[1].predicted_ok && rows.rows[1].predicted > 200);
+    planner_rows_finish(&rows);
+}
+
+/* Loads that make none of what was measured: no figure, and no band that is no number. */
+static void test_nothing_to_predict(void **state)
+{
+    static const char *const ends[] = {
+        "1024,256,0,,vllm,output_tokens_per_s,15,x\n",
+        "1024,0,4,,vllm,output_tokens_per_s,15,x\n",
+        "0,256,4,,vllm,prefill_tokens_per_s,15,x\n",
+        "1024,256,0,,vllm,total_tokens_per_s,15,x\n",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+        char text[1024];
+        struct planner_rows rows;
+
+        snprintf(text, sizeof(text), HEAD "a,closed_loop,Llama-3.1-70B,FP8,H100-SXM,4,4,1,1,,,%s",
+                 ends[i]);
+        rows = parse(text);
+        print_message("%s: %s\n", ends[i], rows.rows[0].reason);
+        assert_false(rows.rows[0].predicted_ok);
+        assert_true(strlen(rows.rows[0].reason) > 10);
+        planner_rows_finish(&rows);
+    }
+}
+
+/* Words in no known letters, or cut in the middle of one, do not become JSON that cannot be. */
+static void test_words_are_text(void **state)
+{
+    struct planner_rows rows = parse(
+        HEAD
+        "a\xff,closed_loop,Llama-3.1-70B,FP8,H100-SXM,4,4,1,1,,,1024,256,16,,vllm,"
+        "tpot_mean,15,\xe9t\xe9\n"
+        "b,closed_loop,Llama-3.1-70B,FP8,H100-SXM,4,4,1,1,,,1024,256,16,,vllm,"
+        "tpot_mean,15,x\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9"
+        "\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\n");
+
+    for (size_t i = 0; i < rows.count; i++) {
+        const struct planner_row *r = &rows.rows[i];
+
+        assert_true(r->predicted_ok);
+        assert_true(is_valid_utf8(r->split_tag, strlen(r->split_tag)));
+    }
+    assert_string_equal(rows.rows[0].split_tag, "?t?");
+    planner_rows_finish(&rows);
+}
+
 static bool is_good(const struct planner_row *row, const void *arg)
 {
     return row->value > *(const double *)arg;
@@ -198,10 +289,17 @@ static void test_random_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_row),          cmocka_unit_test(test_any_order_and_quotes),
-        cmocka_unit_test(test_what_cannot_be), cmocka_unit_test(test_missing_column),
-        cmocka_unit_test(test_what_dp_means),  cmocka_unit_test(test_score),
+        cmocka_unit_test(test_a_row),
+        cmocka_unit_test(test_any_order_and_quotes),
+        cmocka_unit_test(test_what_cannot_be),
+        cmocka_unit_test(test_missing_column),
+        cmocka_unit_test(test_what_dp_means),
+        cmocka_unit_test(test_score),
+        cmocka_unit_test(test_nothing_to_predict),
+        cmocka_unit_test(test_words_are_text),
         cmocka_unit_test(test_random_bytes),
+        cmocka_unit_test(test_foreign_words),
+        cmocka_unit_test(test_server_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -624,6 +624,83 @@ static void removing(void **state)
     house_close(h);
 }
 
+/* What a caller of another room does with rows of its own, and which tasks go with them. */
+struct erasing {
+    int64_t ids[3];
+    int result; /* what it says */
+};
+
+static struct house *erased_by; /* is told */
+
+static int erase(void *arg, struct sql *db, struct task_ids *ret, struct error *reterr)
+{
+    const struct erasing *e = arg;
+    int r = sql_run(db, reterr, "INSERT INTO lanes VALUES(77, 0, 0, 'erased')", "");
+
+    ret->ids = calloc(3, sizeof(*ret->ids));
+    for (; ret->count < 3; ret->count++) {
+        ret->ids[ret->count] = e->ids[ret->count];
+    }
+    return e->result < 0 ? error_set(reterr, e->result, "it must not be") : r;
+}
+
+static void on_erased(void *arg, int result, const struct task *task, const struct error *e)
+{
+    (void)arg;
+    assert_null(task);
+    house_done_fn(erased_by, result, NULL, e);
+}
+
+/* Whatever state they are in, with the caller's rows or not at all; what runs is let go of. */
+static void erasing(void **state)
+{
+    HOUSE(NULL);
+    int64_t model = house_model(h, "m", 1), runs = house_submit(h, model, 2),
+            waits = house_submit(h, model, 2), last = house_submit(h, model, 2);
+    struct erasing e = { { runs, waits, 4711 }, -EACCES };
+
+    erased_by = h;
+    tasks_erase(h->t, erase, on_erased, &e);
+    house_settle(h);
+    assert_int_equal(h->result, -EACCES);
+    assert_string_equal(h->error, "it must not be");
+    assert_int_equal(house_state(h, runs), TASK_RUNNING);
+    assert_int_equal(house_number(h, "SELECT count(*) FROM lanes WHERE id = 77", 0), 0);
+    e.result = 0;
+    tasks_erase(h->t, erase, on_erased, &e);
+    house_settle(h);
+    assert_int_equal(h->result, 2);
+    assert_int_equal(house_number(h, "SELECT count(*) FROM lanes WHERE id = 77", 0), 1);
+    assert_int_equal(house_state(h, runs), -1);
+    assert_int_equal(house_state(h, waits), -1);
+    assert_int_equal(house_number(h, "SELECT count(*) FROM task_inputs", 0), 1);
+    assert_int_equal(h->cancels, 1);
+    assert_int_equal(house_state(h, last), TASK_RUNNING); /* the worker is free */
+    house_check_counts(h);
+    house_complete(h, last, "x");
+    house_close(h);
+}
+
+/* What is to be kept is passed over by retention. */
+static void kept_until_removed(void **state)
+{
+    HOUSE("queue:\n  keep: 1s\n");
+    int64_t model = house_model(h, "m", 1);
+    const struct task_order orders[] = {
+        { .model_id = model, .type = "custom", .priority = 2, .batch_id = TASK_KEPT },
+        { .model_id = model, .type = "custom", .priority = 2 },
+    };
+
+    tasks_submit_lines(h->t, orders, 2, NULL, house_done_fn, h);
+    house_settle(h);
+    house_complete(h, 1, "x");
+    house_complete(h, 2, "x");
+    sim_run_for(h->w, 300000);
+    assert_int_equal(house_state(h, 1), TASK_COMPLETED);
+    assert_int_equal(house_state(h, 2), -1);
+    house_close(h);
+}
+
 static void too_large_an_output_fails(void **state)
 {
     HOUSE(NULL);
@@ -861,6 +938,8 @@ int main(void)
         cmocka_unit_test(bound_slots),
         cmocka_unit_test(retention_removes_what_is_old),
         cmocka_unit_test(removing),
+        cmocka_unit_test(erasing),
+        cmocka_unit_test(kept_until_removed),
         cmocka_unit_test(too_large_an_output_fails),
         cmocka_unit_test(earlier_fences_change_nothing),
         cmocka_unit_test(claims_of_what_is_not_ready_change_nothing),
