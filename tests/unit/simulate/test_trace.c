@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/str.h"
 #include "unit.h"
 
@@ -314,12 +315,11 @@ static void test_refuses_json(void **unused)
 static void test_refuses_a_line_without_end(void **unused)
 {
     const size_t n = 20 << 20;
-    char *text = malloc(n);
+    char *text = xmalloc(n);
 
     (void)unused;
-    memset(text, ' ', n);
+    memset(text, '1', n);
     memcpy(text, OURS, sizeof(OURS) - 1);
-    memset(text + sizeof(OURS) - 1, '1', n - sizeof(OURS) + 1);
     refused_bytes(text, n, 2, "a line of more than 8 MiB");
     memset(text, '{', n);
     refused_bytes(text, n, 1, "a line of more than 8 MiB");
