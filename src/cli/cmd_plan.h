@@ -8,6 +8,9 @@
 /* berth plan check FILE: predictions for the rows of a CSV of measurements, how far off they are,
  * and with rows_path a CSV of each. Returns the exit code. */
 int plan_check(struct cli *cli, const char *path, const char *rows_path);
+/* All of a file, into a buffer that bounds it (PLAN_FILE_MAX); complains when it cannot. */
+enum { PLAN_FILE_MAX = 256 << 20 };
+int plan_read_file(const char *path, struct buf *b) _must_check_;
 
 /* What was found, with the question that was asked. */
 struct plan_report {

@@ -11,11 +11,11 @@
 #include "cli/cmd_plan.h"
 #include "planner/planner.h"
 
-enum { FILE_MAX_BYTES = 256 << 20, PIECE_BYTES = 1 << 16 };
+enum { PIECE_BYTES = 1 << 16 };
 
 /* ---- reading and writing ---- */
 
-static int read_all(const char *path, struct buf *b)
+int plan_read_file(const char *path, struct buf *b)
 {
     FILE *f = fopen(path, "rb");
     char *piece;
@@ -194,12 +194,12 @@ static void tell(const struct cli *cli, const struct planner_rows *rows)
 
 int plan_check(struct cli *cli, const char *path, const char *rows_path)
 {
-    struct buf text = BUF_INIT(FILE_MAX_BYTES);
+    struct buf text = BUF_INIT(PLAN_FILE_MAX);
     struct planner_rows rows;
     struct error e;
     int code = 0;
 
-    if (read_all(path, &text) < 0) {
+    if (plan_read_file(path, &text) < 0) {
         buf_finish(&text);
         return 1;
     }

@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "cli/cmd_plan.h"
 
-enum { FILE_MAX_BYTES = 256 << 20, LEARNT_MIN = 5, PIECE_BYTES = 1 << 16 };
+enum { LEARNT_MIN = 5 };
 
 struct figures {
     struct preset_measured *items;
@@ -25,30 +25,6 @@ static void add(struct figures *f, const struct preset_measured *one)
 }
 
 /* ---- of a file ---- */
-
-static int read_all(const char *path, struct buf *b)
-{
-    FILE *f = fopen(path, "rb");
-    char *piece;
-    size_t n;
-    int r = 0;
-
-    if (!f) {
-        complain("cannot read %s: %s", path, strerror(errno));
-        return -errno;
-    }
-    piece = xcalloc(1, PIECE_BYTES);
-    while (r == 0 && (n = fread(piece, 1, PIECE_BYTES, f)) > 0) {
-        r = buf_append(b, piece, n);
-    }
-    if (r < 0 || ferror(f)) {
-        complain("cannot read %s: %s", path, r < 0 ? "it is too large" : strerror(errno));
-        r = -EIO;
-    }
-    free(piece);
-    fclose(f);
-    return r;
-}
 
 /* Means and medians are what is computed; a tail is not. */
 static bool is_middle(const char *metric, const char *what)
@@ -87,10 +63,10 @@ static void add_row(struct figures *f, const struct planner_row *row,
 
 static int read_file(const char *path, const struct planner_chip *chip, struct figures *ret)
 {
-    struct buf text = BUF_INIT(FILE_MAX_BYTES);
+    struct buf text = BUF_INIT(PLAN_FILE_MAX);
     struct planner_rows rows = { 0 };
     struct error e;
-    int r = read_all(path, &text);
+    int r = plan_read_file(path, &text);
 
     if (r == 0) {
         r = planner_rows_parse(buf_data(&text), text.len, &rows, &e);
