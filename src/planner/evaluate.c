@@ -383,25 +383,40 @@ static bool open_loop(struct scene *c)
     return true;
 }
 
-/* out tok/s = C osl / (C c + osl d0(C)), C as many as memory holds. */
+/* Seconds that b requests of a rank take together: b c + osl d0(b). */
+static double round_time(struct scene *c, double b)
+{
+    const double step = decode_step(c, b), cost = cost_of_prefill(c, b, 0, &c->r->prefill_s);
+
+    c->r->decode_step_s = step;
+    return b * (cost + c->s->k->offline_small * 1e-4) + c->steps * step;
+}
+
+/* out tok/s = C osl / (C c + osl d0(C)), C as many as memory holds. Of a given number of requests
+ * the last round is the smaller one. */
 static void offline(struct scene *c)
 {
-    const struct planner_coefficients *k = c->s->k;
     const double osl = fmax(c->load->osl, 1), ranks = (double)c->plan->adp * c->plan->replicas;
-    double b = fmin(c->r->fits_requests, max_sequences(c->s)), cost, round;
+    const double all = c->load->requests / ranks;
+    double b = fmin(c->r->fits_requests, max_sequences(c->s)), rest, last = 0;
     struct planner_result *r = c->r;
 
     if (c->load->concurrency > 0) {
         b = fmin(b, c->load->concurrency / ranks);
     }
+    b = all > 0 ? fmin(b, all) : b;
+    rest = fmod(all, b);
+    if (all > b && rest > 0) {
+        last = round_time(c, rest);
+    }
     r->running = b * c->plan->adp;
-    r->decode_step_s = decode_step(c, b);
-    cost = cost_of_prefill(c, b, 0, &r->prefill_s);
-    round = b * (cost + k->offline_small * 1e-4) + c->steps * r->decode_step_s;
-    r->tpot_s = round / osl;
+    r->e2e_s = round_time(c, b);
+    r->tpot_s = r->e2e_s / osl;
     r->ttft_s = r->prefill_s;
-    r->e2e_s = round;
-    r->requests_ps = k->offline * r->running / round;
+    r->requests_ps = c->s->k->offline * r->running / r->e2e_s;
+    if (all > b) {
+        r->requests_ps *= all / b / (floor(all / b) + last / r->e2e_s);
+    }
 }
 
 static void one_batch(struct scene *c, double rank_batch)

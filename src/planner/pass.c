@@ -208,14 +208,23 @@ static void add_mlp(struct sum *t, double layers, double tokens, double inner)
     add_gemm(t, &s->mlp_gemm, layers, tokens, h, i, s->mlp_bytes);
 }
 
-/* Distinct experts that so many tokens touch on one rank: E/ep (1 - (1 - k/E)^T), and the busiest
- * rank's share of the tokens. */
+/* Share of the experts that so many tokens touch: some are asked for far more often than others, so
+ * that with a popularity of gamma distribution (mean 1, variance v) 1 - (1 + v T k/E)^(-1/v). */
+static double touched_share(const struct planner_setup *s, double tokens)
+{
+    const double v = s->k->moe_skew, mean = tokens * s->model->top_k / s->model->experts;
+
+    return 1 - (double)exp2f(log2f((float)(1 + v * mean)) / (float)-v);
+}
+
+/* Distinct experts that the tokens touch on one rank, and the busiest rank's share of the tokens.
+ */
 static void add_experts(struct sum *t, double layers, const struct planner_pass *pass)
 {
     const struct planner_setup *s = t->s;
     const struct planner_model *m = s->model;
     const double ep = t->plan->ep, inner = (double)m->moe_inter / t->plan->moe_tp;
-    const double touched = m->experts / ep * (1 - exp2(pass->everywhere * s->miss_log2));
+    const double touched = m->experts / ep * touched_share(s, pass->everywhere);
     double tokens = pass->everywhere * m->top_k / ep;
     double bytes;
 

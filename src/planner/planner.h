@@ -210,7 +210,6 @@ struct planner_setup {
     struct planner_wire parted[PLANNER_RANKS_LOG_MAX]; /* reduce-scatter and all-gather together */
     double elementwise_ps, elementwise_s, host_s, prefill_host_s;
     double peak_flops;                /* for MFU: the tensor format that computes most */
-    double miss_log2;                 /* log2(1 - k/E) */
     struct planner_topology topology; /* levels 0: the chip's own two (scale-up, scale-out) */
     /* May be set after planner_setup_init(): of the chip's memory that the engine takes in all; 0:
      * as the engine does. */
@@ -264,6 +263,9 @@ struct planner_load {
      * draft token over that of the model's decode step (0: one layer's, as MTP has it). */
     unsigned draft_tokens;
     double acceptance, draft_share;
+    /* Offline: requests in all, after which the run ends; 0: it never does. Who has fewer than
+     * memory holds runs fewer at once, and the last ones leave places empty. */
+    double requests;
     /* Disaggregated: the chips that prefill. The plan is that of the decode side. */
     struct planner_plan prefill;
 };
@@ -541,7 +543,8 @@ struct planner_load planner_candidate_load(const struct planner_question *q,
 
 /* One line of a CSV of measurements, in the columns id, workload, model, precision, kv_dtype, chip,
  * chips, tp, pp, dp, ep, moe_tp, isl, osl, concurrency, req_rate, framework, metric, value, tier,
- * split_tag, note (in any order, others are passed over). */
+ * split_tag, note (in any order, others are passed over). What is published of a benchmark and no
+ * column says, how many requests it has and whether it drafts, is in the load. */
 struct planner_row {
     char id[64], workload[32], metric[48], split_tag[32], tier[8];
     const struct planner_model *model;

@@ -92,6 +92,7 @@ extern const struct planner_comm_fit planner_comm_fits[]; /* the same */
     X(mxfp4_ec_native, 0.35, 0.05, 0.9, "the same where the chip multiplies 4-bit numbers")        \
     X(mxfp4_em_native, 0.9, 0.15, 1, "the same")                                                   \
     X(moe_tile, 16, 0, 64, "rows by which an expert's product is padded")                          \
+    X(moe_skew, 1, 0.1, 4, "variance of the experts' popularity, its mean 1")                      \
     X(moe_permute, 0.6, 0, 2, "sorting tokens by expert: passes over them, of four")               \
     X(moe_route_us, 15, 0, 40, "start of dispatch and combine across ranks")                       \
     X(adp_uneven, 1.05, 1, 1.3, "attention DP: the slowest rank's step over the mean")             \
@@ -130,6 +131,7 @@ extern const struct planner_comm_fit planner_comm_fits[]; /* the same */
     X(wait_vllm, 0.97, 0, 20, "TTFT: decode steps before it when many are there")                  \
     X(wait_trtllm, 2, 0, 20, "the same")                                                           \
     X(wait_sglang, 1, 0, 20, "the same")                                                           \
+    X(mtp_accept, 0.6, 0.2, 0.95, "chance that a draft of the model's own heads is accepted")      \
     X(held, 0.55, 0.4, 1, "share of the output for which a running request holds memory")          \
     X(held_trtllm, 0.85, 0.4, 1, "the same where memory is reserved ahead")                        \
     X(offline, 1, 0.7, 1.2, "offline: times the throughput")                                       \

@@ -80,6 +80,7 @@ static void pick_metric(struct planner_row *row, const struct planner_setup *s,
 
 void planner_row_predict(struct planner_row *row, const struct planner_coefficients *k)
 {
+    struct planner_load load = row->load;
     struct planner_setup s;
     struct planner_result r;
 
@@ -89,9 +90,10 @@ void planner_row_predict(struct planner_row *row, const struct planner_coefficie
     }
     row->reason[0] = '\0';
     planner_setup_init(&s, row->model, row->chip, row->engine, row->format, row->kv, k);
-    planner_evaluate(&s, &row->plan, &row->load, &r);
+    load.acceptance = s.k->mtp_accept;
+    planner_evaluate(&s, &row->plan, &load, &r);
     if (r.bound != PLANNER_FITS) {
-        planner_refusal(&s, &row->plan, &row->load, &r, row->reason);
+        planner_refusal(&s, &row->plan, &load, &r, row->reason);
         if (r.bound != PLANNER_UNSUSTAINABLE) {
             return;
         }

@@ -258,6 +258,43 @@ static void read_plan(struct planner_row *row, char cells[COLUMN_MAX_][CELL_MAX]
     }
 }
 
+/* The requests of NVIDIA's runs at full throughput, by lengths, as the performance overview of
+ * TensorRT-LLM gives them. */
+static double requests_of(double isl, double osl)
+{
+    static const struct {
+        double isl, osl, requests;
+    } sets[] = {
+        { 128, 128, 30000 },  { 128, 2048, 3000 },   { 128, 4096, 1500 }, { 500, 2000, 3000 },
+        { 1000, 1000, 3000 }, { 1000, 2000, 1500 },  { 2048, 128, 3000 }, { 2048, 2048, 1500 },
+        { 5000, 500, 1500 },  { 20000, 2000, 1000 },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+        if (sets[i].isl == isl && sets[i].osl == osl) {
+            return sets[i].requests;
+        }
+    }
+    return 0;
+}
+
+/* What is published of a benchmark and no column says. In InferenceMAX's settings this release runs
+ * DeepSeek with its multi-token head: three drafts, or one with attention data parallel; the other
+ * releases run there without, or both ways. */
+static void read_known(struct planner_row *row, const char *framework)
+{
+    struct planner_load *l = &row->load;
+
+    if (strcmp(row->workload, "offline_max") == 0 && l->concurrency == 0 &&
+        row->engine == PLANNER_ENGINE_TRTLLM) {
+        l->requests = requests_of(l->isl, l->osl);
+    }
+    if (row->model && row->model->kv_lora > 0 && strcmp(framework, "trtllm 1.2.0rc6.post3") == 0) {
+        l->draft_tokens = row->plan.adp > 1 ? 1 : 3;
+        l->acceptance = planner_shipped.mtp_accept;
+    }
+}
+
 static void read_load(struct planner_row *row, char cells[COLUMN_MAX_][CELL_MAX])
 {
     static const struct {
@@ -298,6 +335,7 @@ static void read_load(struct planner_row *row, char cells[COLUMN_MAX_][CELL_MAX]
     if (l->isl + l->osl < 1) {
         planner_row_complain(row, "isl and osl are both missing");
     }
+    read_known(row, cells[FRAMEWORK]);
 }
 
 static void keep(char *to, size_t size, const char *from)

@@ -317,14 +317,14 @@ static struct planner_cost expert_cost(struct planner_setup *s, enum planner_mat
 
         ec = native ? k->mxfp4_ec_native : k->mxfp4_ec;
         em = native ? k->mxfp4_em_native : k->mxfp4_em;
-        return (struct planner_cost){ start, ec * s->chip->bf16_tflops * 1e12, em * bandwidth, 1 };
+        return (struct planner_cost){ start, ec * s->chip->bf16_tflops * 1e12, em * bandwidth, 2 };
     }
     f = find_fit(s, PLANNER_OP_MOE, math);
     times = math == PLANNER_MATH_BF16                                    ? k->moe_ec_bf16
             : math == PLANNER_MATH_FP8 || math == PLANNER_MATH_FP8_BLOCK ? k->moe_ec_fp8
             : math == PLANNER_MATH_FP4                                   ? k->moe_ec_fp4
                                                                          : k->ec_wo;
-    ec = (f ? f->ec : 0.5 * generic_ec(s->chip, math)) * times;
+    ec = (f ? f->ec : 0.8 * generic_ec(s->chip, math)) * times; /* small products reach less */
     em = (f ? f->em : 0.9) * (math == PLANNER_MATH_FP4 ? k->moe_em_fp4 : k->moe_em);
     em = fmin(em, 0.95);
     ec *= power_times(s->chip, f ? find_chip_of(f->chip) : NULL);
@@ -532,7 +532,8 @@ static void set_host(struct planner_setup *s)
 static double kv_value_bytes(const struct planner_chip *c, enum planner_engine e,
                              enum planner_format f, enum planner_kv_format kv)
 {
-    const bool eight = f == PLANNER_FP8 || f == PLANNER_NVFP4;
+    const bool newest = c->generation == PLANNER_GEN_BLACKWELL;
+    const bool eight = f == PLANNER_FP8 || f == PLANNER_NVFP4 || (f == PLANNER_MXFP4 && newest);
 
     switch (kv) {
     case PLANNER_KV_16:
@@ -542,8 +543,7 @@ static double kv_value_bytes(const struct planner_chip *c, enum planner_engine e
     case PLANNER_KV_4:
         return 0.5625;
     default:
-        return eight && (e == PLANNER_ENGINE_TRTLLM || c->generation == PLANNER_GEN_BLACKWELL) ? 1
-                                                                                               : 2;
+        return eight && (e == PLANNER_ENGINE_TRTLLM || newest) ? 1 : 2;
     }
 }
 
@@ -562,7 +562,4 @@ void planner_setup_init(struct planner_setup *s, const struct planner_model *mod
     set_attention(s);
     set_wires(s);
     set_host(s);
-    if (model->experts > 0) {
-        s->miss_log2 = log2(1 - (double)model->top_k / model->experts);
-    }
 }

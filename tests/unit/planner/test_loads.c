@@ -145,6 +145,48 @@ static void test_varied_lengths_hold_more(void **state)
     }
 }
 
+/* ---- a given number of requests ---- */
+
+static struct planner_result offline(const struct planner_setup *s, double requests)
+{
+    struct planner_load l = closed(0);
+
+    l.kind = PLANNER_OFFLINE;
+    l.requests = requests;
+    return run(s, &four, &l);
+}
+
+/* Fewer than there is room for run fewer at once; many are as good as no end. */
+static void test_runs_that_end(void **state)
+{
+    const struct planner_setup s = setup("Llama-3.1-70B", PLANNER_FP8);
+    const struct planner_result endless = offline(&s, 0);
+    const double room = floor(endless.running);
+    struct planner_result r = offline(&s, 10);
+
+    assert_true(room > 40);
+    assert_near(r.running, 10, 1e-9);
+    assert_near(r.requests_ps * r.e2e_s, 10 * s.k->offline, 1e-9);
+    assert_true(r.output_tokens_ps < 0.5 * endless.output_tokens_ps);
+    r = offline(&s, 1000.5 * endless.running);
+    assert_near(r.output_tokens_ps, endless.output_tokens_ps, 0.002);
+    assert_near(r.running, endless.running, 1e-9);
+}
+
+/* One more than there is room for waits for a whole round, and has it to itself. */
+static void test_last_round_is_small(void **state)
+{
+    const struct planner_setup s = setup("Llama-3.1-70B", PLANNER_FP8);
+    const double room = offline(&s, 0).running;
+    const struct planner_result full = offline(&s, room), more = offline(&s, room + 1),
+                                half = offline(&s, 1.5 * room), both = offline(&s, 2 * room);
+
+    assert_true(more.output_tokens_ps < 0.95 * full.output_tokens_ps);
+    assert_true(half.output_tokens_ps > more.output_tokens_ps);
+    assert_true(half.output_tokens_ps < full.output_tokens_ps);
+    assert_near(both.output_tokens_ps, full.output_tokens_ps, 1e-6);
+}
+
 /* ---- sequence parallelism ---- */
 
 static void test_sequence_parallel_saves_memory(void **state)
@@ -224,6 +266,8 @@ int main(void)
         cmocka_unit_test(test_drafts_cost_their_share),
         cmocka_unit_test(test_alike_is_as_before),
         cmocka_unit_test(test_varied_lengths_hold_more),
+        cmocka_unit_test(test_runs_that_end),
+        cmocka_unit_test(test_last_round_is_small),
         cmocka_unit_test(test_sequence_parallel_saves_memory),
         cmocka_unit_test(test_calibrated_chip),
         cmocka_unit_test(test_money_and_energy),

@@ -134,6 +134,41 @@ static void test_what_dp_means(void **state)
     planner_rows_finish(&rows);
 }
 
+/* What the rows' columns do not say, their benchmarks do: how many requests there are, and where a
+ * multi-token head drafts. */
+static void test_what_benchmarks_say(void **state)
+{
+    struct planner_rows rows = parse(
+        HEAD "1,offline_max,Llama-3.1-8B,FP8,H100-SXM,1,1,1,1,1,,1000,2000,,,TensorRT-LLM 1.0,"
+             "output_tokens_per_s,1,\n"
+             "2,offline_max,Llama-3.1-8B,FP8,H100-SXM,1,1,1,1,1,,1000,2000,64,,TensorRT-LLM 1.0,"
+             "output_tokens_per_s,1,\n"
+             "3,offline_max,Llama-3.1-8B,FP8,H100-SXM,1,1,1,1,1,,1001,2000,,,TensorRT-LLM 1.0,"
+             "output_tokens_per_s,1,\n"
+             "4,offline_max,Llama-3.1-8B,FP8,H100-SXM,1,1,1,1,1,,1000,2000,,,vllm 0.9,"
+             "output_tokens_per_s,1,\n"
+             "5,closed_loop,DeepSeek-R1,NVFP4,B200-SXM,8,8,1,1,1,8,1024,1024,4,,"
+             "trtllm 1.2.0rc6.post3,tpot_mean,1,\n"
+             "6,closed_loop,DeepSeek-R1,NVFP4,B200-SXM,8,1,1,8,8,1,1024,1024,64,,"
+             "trtllm 1.2.0rc6.post3,tpot_mean,1,\n"
+             "7,closed_loop,DeepSeek-R1,NVFP4,B200-SXM,8,8,1,1,1,8,1024,1024,4,,"
+             "trtllm 1.2.0rc6.post2,tpot_mean,1,\n"
+             "8,closed_loop,GPT-OSS-120B,MXFP4,B200-SXM,8,8,1,1,1,8,1024,1024,4,,"
+             "trtllm 1.2.0rc6.post3,tpot_mean,1,\n");
+    static const double requests[] = { 1500, 0, 0, 0, 0, 0, 0, 0 };
+    static const unsigned drafts[] = { 0, 0, 0, 0, 3, 1, 0, 0 };
+
+    assert_int_equal(rows.count, ARRAY_SIZE(drafts));
+    for (size_t i = 0; i < rows.count; i++) {
+        assert_true(rows.rows[i].predicted_ok);
+        assert_true(rows.rows[i].load.requests == requests[i]);
+        assert_int_equal(rows.rows[i].load.draft_tokens, drafts[i]);
+    }
+    assert_true(rows.rows[0].predicted < rows.rows[2].predicted);
+    assert_true(rows.rows[4].predicted < 0.8 * rows.rows[6].predicted);
+    planner_rows_finish(&rows);
+}
+
 /* Formats as their makers write them, and far more columns than are read. */
 static void test_foreign_words(void **state)
 {
@@ -289,17 +324,12 @@ static void test_random_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_row),
-        cmocka_unit_test(test_any_order_and_quotes),
-        cmocka_unit_test(test_what_cannot_be),
-        cmocka_unit_test(test_missing_column),
-        cmocka_unit_test(test_what_dp_means),
-        cmocka_unit_test(test_score),
-        cmocka_unit_test(test_nothing_to_predict),
-        cmocka_unit_test(test_words_are_text),
-        cmocka_unit_test(test_random_bytes),
-        cmocka_unit_test(test_foreign_words),
-        cmocka_unit_test(test_server_limit),
+        cmocka_unit_test(test_a_row),          cmocka_unit_test(test_any_order_and_quotes),
+        cmocka_unit_test(test_what_cannot_be), cmocka_unit_test(test_missing_column),
+        cmocka_unit_test(test_what_dp_means),  cmocka_unit_test(test_what_benchmarks_say),
+        cmocka_unit_test(test_score),          cmocka_unit_test(test_nothing_to_predict),
+        cmocka_unit_test(test_words_are_text), cmocka_unit_test(test_random_bytes),
+        cmocka_unit_test(test_foreign_words),  cmocka_unit_test(test_server_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
