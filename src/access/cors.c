@@ -11,7 +11,7 @@ enum { ORIGIN_MAX = 300, WANTED_HEADERS_MAX = 1024 };
 
 /* What a page may read beside the headers that every page may. */
 static const char exposed[] =
-    "x-request-id, retry-after, retry-after-ms, x-berth-instance, x-berth-queue-ms, "
+    "x-request-id, x-total-count, retry-after, retry-after-ms, x-berth-instance, x-berth-queue-ms, "
     "x-berth-queue-position, x-berth-expected-wait-ms";
 
 void access_allow_origin(const struct access *a, struct http_exchange *x)

@@ -31,6 +31,8 @@ static void on_keep_alive(void *arg)
 static const struct option_row rows[] = {
     { "task_models.openai_url", OPTION_STRING, "https://api.openai.com/v1", 0, 0, NULL, true, false,
       "Where models of type openai are that name no base_url (POST /api/v1/models)." },
+    { "files.roots", OPTION_LIST, "", 0, 0, NULL, true, false,
+      "Folders that the file browser may show, with all below them; empty: those in which the files of the defined models lie." },
 };
 // clang-format on
 const struct option_table api_options = { rows, ARRAY_SIZE(rows) };
@@ -56,6 +58,7 @@ static void set_tables(struct api *api)
         { "planner",        SHAPE_DETAIL,   planner_routes,        planner_route_count,        api },
         { "planner documents", SHAPE_DETAIL, documents_routes,     documents_route_count,      api },
         { "simulation",     SHAPE_DETAIL,   simulate_routes,       simulate_route_count,       api },
+        { "file browser",   SHAPE_DETAIL,   browse_routes,         browse_route_count,         api },
     };
     // clang-format on
 
@@ -70,6 +73,7 @@ struct api *api_create(const struct api_in *in)
     list_init(&api->waits);
     list_init(&api->subscribers);
     list_init(&api->followers);
+    list_init(&api->log_followers);
     list_init(&api->sockets);
     list_init(&api->model_edits);
     set_tables(api);
@@ -101,10 +105,14 @@ struct api *api_destroy(struct api *api)
     detach_waits(api);
     subscribers_detach(api);
     followers_end(api);
+    log_followers_end(api);
     sockets_free(api);
     model_edits_detach(api);
     worker_destroy(api->key_worker);
     worker_destroy(api->planner_worker);
+    if (api->browser_worker) { /* a file system may hang: not waited for */
+        worker_abandon(api->browser_worker);
+    }
     free(api);
     return NULL;
 }
@@ -130,6 +138,7 @@ void api_set_phase(struct api *api, enum api_phase phase)
     if (phase == API_DRAINING) {
         subscribers_end(api);
         followers_end(api);
+        log_followers_end(api);
         sockets_end(api);
     }
 }

@@ -31,7 +31,7 @@
 
 struct api;
 
-extern const struct option_table api_options; /* task_models.openai_url */
+extern const struct option_table api_options; /* task_models.openai_url, files.roots */
 
 struct api_in {
     struct world *world;
@@ -63,6 +63,8 @@ struct api *api_create(const struct api_in *in);
 struct api *api_destroy(struct api *api);
 /* The tables live in the api: destroy the router first. */
 void api_add_routes(struct api *api, struct router *router);
+/* The OpenAPI 3.1 document of a router's routes (GET /openapi.json); owned by the caller. */
+json_t *openapi_document(const struct router *router, const char *version);
 /* A reload has replaced the configuration. */
 void api_reconfigure(struct api *api, const struct config *config);
 
@@ -81,5 +83,7 @@ void api_on_task(void *api, const void *task_change);
 void api_on_model(void *api, const void *model_change);
 /* The same for the signal of evaluations: told live, on /ws/tasks. */
 void api_on_evaluation(void *api, const void *evaluation_state);
+/* The same for the signal of monitor: told live, on /api/events. */
+void api_on_sample(void *api, const void *service_sample);
 /* The same for the signal of task_instances: told live, on /ws/task_events. */
 void api_on_task_ended(void *api, const void *task_instance_ended);

@@ -10,7 +10,7 @@
 #include "base/list.h"
 #include "http/websocket.h"
 
-enum { API_TABLES = 17, MIB_SHIFT = 20, GIB_SHIFT = 30, MS_PER_HOUR = 3600 * 1000 };
+enum { API_TABLES = 18, MIB_SHIFT = 20, GIB_SHIFT = 30, MS_PER_HOUR = 3600 * 1000 };
 
 struct api {
     struct api_in in;
@@ -20,26 +20,28 @@ struct api {
     struct list waits;       /* struct wait, while their timer may fire */
     struct list subscribers; /* struct subscriber of events_api.c */
     size_t subscriber_count;
-    struct list followers; /* struct follower of logs_api.c */
-    struct list sockets;   /* struct socket */
+    struct list followers;     /* struct follower of logs_api.c */
+    struct list log_followers; /* struct log_follower of log_api.c */
+    struct list sockets;       /* struct socket */
     size_t socket_count;
     struct timer keep_alive;
     struct list model_edits; /* struct model_edit of task_models_api.c */
     size_t model_edit_count;
     struct worker *key_worker;     /* NULL until the first key */
     struct worker *planner_worker; /* NULL until the first job (planner_doors.c) */
+    struct worker *browser_worker; /* the same of browse_api.c */
     int physical_cores;            /* 0: not counted yet */
 };
 
 extern const struct route models_routes[], proxy_routes[], ops_routes[], events_routes[],
     system_routes[], scheduler_routes[], monitoring_routes[], tasks_routes[], task_models_routes[],
     task_stats_routes[], websockets_routes[], task_instances_routes[], batches_routes[],
-    evaluation_routes[], documents_routes[], planner_routes[], simulate_routes[];
+    evaluation_routes[], documents_routes[], planner_routes[], simulate_routes[], browse_routes[];
 extern const size_t models_route_count, proxy_route_count, ops_route_count, events_route_count,
     system_route_count, scheduler_route_count, monitoring_route_count, tasks_route_count,
     task_models_route_count, task_stats_route_count, websockets_route_count,
     task_instances_route_count, batches_route_count, evaluation_route_count, documents_route_count,
-    planner_route_count, simulate_route_count;
+    planner_route_count, simulate_route_count, browse_route_count;
 
 /* A named JSON schema of the doors; the text is JSON in which ' stands for ". */
 struct schema {
@@ -48,9 +50,6 @@ struct schema {
 };
 extern const struct schema api_schemas[], planner_schemas[];
 extern const size_t api_schema_count, planner_schema_count;
-
-/* The whole OpenAPI 3.1 document; owned by the caller. */
-json_t *openapi_document(const struct router *router, const char *version);
 
 /* ---- answers ---- */
 
@@ -168,16 +167,34 @@ void subscribers_detach(struct api *api);
 void subscribers_keep_alive(struct api *api);
 /* A change of a planner job, as JSON. */
 void subscribers_tell_evaluation(struct api *api, struct span json);
+/* Does anybody listen to samples? To all who do, as JSON. */
+bool subscribers_want_samples(const struct api *api);
+void subscribers_tell_sample(struct api *api, struct span json);
 void followers_end(struct api *api);
+void log_followers_end(struct api *api);
 void model_edits_detach(struct api *api);
-void handle_docs(void *api, struct http_exchange *x, const struct route_params *params);
-void handle_docs_script(void *api, struct http_exchange *x, const struct route_params *params);
-void handle_docs_style(void *api, struct http_exchange *x, const struct route_params *params);
+/* Of model_validate.c. */
+void handle_validate_model(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_logs(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_instances(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_all_instances(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_model_health(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_health_check(void *api, struct http_exchange *x, const struct route_params *params);
+
+/* Of samples_api.c. */
+void handle_service(void *api, struct http_exchange *x, const struct route_params *params);
+void handle_service_history(void *api, struct http_exchange *x, const struct route_params *params);
+
+/* hours and limit of a query about the last hour; of what is found, the latest `limit` are told,
+ * the oldest of them first. */
+struct range {
+    int64_t since_wall_ms;
+    uint64_t limit;
+};
+/* False: a figure is none, and that is answered. */
+bool range_read(struct api *api, struct http_exchange *x, struct range *ret);
+/* Drops the oldest beyond the limit. */
+void range_cut(const struct range *range, json_t *list);
 
 /* Of scheduler_orders.c. */
 void handle_policy(void *api, struct http_exchange *x, const struct route_params *params);
@@ -187,6 +204,8 @@ void handle_prioritize(void *api, struct http_exchange *x, const struct route_pa
 void handle_cancel(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_restart_scheduler(void *api, struct http_exchange *x,
                               const struct route_params *params);
+/* Of log_api.c. */
+void handle_system_logs(void *api, struct http_exchange *x, const struct route_params *params);
 /* Of system_info.c. */
 void handle_system_info(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_system_health(void *api, struct http_exchange *x, const struct route_params *params);
@@ -207,6 +226,8 @@ double percent(uint64_t part, uint64_t whole);
 json_t *model_info(struct api *api, struct http_exchange *x, const struct model *model);
 /* SystemOverview. */
 json_t *overview_json(struct api *api);
+/* GPUMetricsList: the last reading of each device. */
+json_t *all_device_metrics(const struct api *api);
 /* SystemResourceMetrics. */
 json_t *host_json(struct api *api, const struct gpu_host *host);
 /* The devices' indexes of a place. */

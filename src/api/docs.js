@@ -56,7 +56,7 @@ function skeleton(schema) {
 function parameterTable(parameters) {
     const rows = parameters.map((one) => make('tr', {}, make('td', { className: 'path' }, one.name), make('td', {}, one.in),
         make('td', {}, one.schema?.type ?? ''), make('td', {}, one.required ? 'required' : 'optional')));
-    const head = make('tr', {}, ...['parameter', 'in', 'type', ''].map((text) => make('th', {}, text)));
+    const head = make('tr', {}, ...['parameter', 'in', 'type', 'needed'].map((text) => make('th', {}, text)));
     return make('table', {}, make('thead', {}, head), make('tbody', {}, ...rows));
 }
 
@@ -199,8 +199,18 @@ function filter() {
     }
 }
 
+/** The key that one has signed in with on the dashboard holds here too. */
+function takeKey() {
+    try {
+        document.getElementById('key').value = sessionStorage.getItem('berth.key') ?? '';
+    } catch {
+        // no storage is allowed here: the key is typed
+    }
+}
+
 async function begin() {
     const main = document.getElementById('doors');
+    takeKey();
     try {
         const description = await (await fetch('/openapi.json')).json();
         schemas = description.components.schemas;

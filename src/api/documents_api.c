@@ -32,11 +32,19 @@ static void list(struct api *api, struct http_exchange *x, enum document_kind ki
                  const char *name)
 {
     struct evaluations *v = planner_evaluations(api, x);
+    static const struct paging_kind wanted = {
+        .sorts = "id name",
+        .texts = "id name description",
+        .filters = "",
+    };
     struct list_visit *lv;
+    struct paging paging;
 
-    if (v) {
+    if (v && paging_read(x, &wanted, &paging)) {
         lv = xcalloc(1, sizeof(*lv));
         *lv = (struct list_visit){ planner_visit_create(x), name };
+        lv->visit->list = paging.asked ? name : NULL; /* else as it always was */
+        lv->visit->paging = paging;
         documents_list(v, kind, on_list, lv);
     }
 }
@@ -144,7 +152,7 @@ DOORS(model, DOCUMENT_MODEL, "model_presets")
 // clang-format off
 #define ROUTES(path, word, what, request, response)                                                                             \
     { "GET", path, SCOPE_ADMIN, handle_list_##word, "Lists the " what "s that are kept.",                                       \
-      { NULL, response, "200 413 500 503", NULL } },                                                                            \
+      { NULL, response, "200 413 422 500 503", PAGING_QUERY } },                                                                            \
     { "POST", path, SCOPE_ADMIN, handle_create_##word, "Keeps a new " what ".",                                                 \
       { request, "DocumentDone", "200 400 409 413 422 500 503", NULL } },                                                       \
     { "GET", path "/{id}", SCOPE_ADMIN, handle_get_##word, "A " what " as it was given.",                                       \

@@ -12,7 +12,6 @@
 enum {
     LIST_DEFAULT = 50,
     LIST_MAX = 1000,
-    OFFSET_MAX = 1000000,
     MANY_MAX = 100, /* tasks, experiments in one order */
     RESULTS_MAX = 1000,
     COMPARE_MAX = 10,
@@ -71,45 +70,37 @@ static void handle_submit(void *owner, struct http_exchange *x, const struct rou
     json_decref(body);
 }
 
-/* A whole number of the query; false: it is none, and that is answered. */
-static bool query_offset(struct http_exchange *x, unsigned *ret)
-{
-    _cleanup_(freep) char *text = http_query_get(http_exchange_head(x)->query, "offset");
-    uint64_t n = 0;
-
-    if (text && (span_to_u64(span_of(text), &n) < 0 || n > OFFSET_MAX)) {
-        planner_refuse_part(x, "query", "offset", "it must be a whole number from 0 to 1000000");
-        return false;
-    }
-    *ret = (unsigned)n;
-    return true;
-}
-
 static void handle_tasks(void *owner, struct http_exchange *x, const struct route_params *params)
 {
+    static const struct paging_kind kind = { .sorts = evaluations_sorts,
+                                             .texts = "",
+                                             .filters = "status experiment_name" };
     struct evaluations *v = planner_evaluations(owner, x);
-    const struct span query = http_exchange_head(x)->query;
-    _cleanup_(freep) char *status = http_query_get(query, "status");
-    _cleanup_(freep) char *experiment = http_query_get(query, "experiment_name");
-    struct evaluation_filter filter = { .experiment_name = experiment };
-    uint64_t limit;
+    struct evaluation_filter filter;
+    struct paging p;
 
-    if (!v) {
+    if (!v || !paging_read(x, &kind, &p)) {
         return;
     }
-    filter.status = status && *status ? status : NULL;
+    filter = (struct evaluation_filter){ .status = p.filters[0],
+                                         .experiment_name = p.filters[1],
+                                         .text = p.q,
+                                         .sort = p.sort,
+                                         .ascending = p.sort && !p.descending,
+                                         .limit = (unsigned)MIN_OF(p.limit, (uint64_t)LIST_MAX),
+                                         .offset = (unsigned)p.offset };
+    if (p.limit == UINT64_MAX) {
+        filter.limit = LIST_DEFAULT;
+    }
     if (filter.status && task_state_from_string(filter.status) < 0) {
         respond_detail(x, 400,
                        "status: there is no '%.40s'; pending, running, completed, failed and "
                        "cancelled are known",
-                       status);
-        return;
-    }
-    if (query_from_one(x, "limit", LIST_DEFAULT, LIST_MAX, &limit) &&
-        query_offset(x, &filter.offset)) {
-        filter.limit = (unsigned)limit;
+                       filter.status);
+    } else {
         evaluations_list(v, &filter, planner_answered, planner_visit_create(x));
     }
+    paging_finish(&p);
 }
 
 static void handle_task(void *owner, struct http_exchange *x, const struct route_params *params)
@@ -218,7 +209,21 @@ static int query_ids(struct http_exchange *x, const char *name, int64_t *ids, in
 static void handle_experiments(void *owner, struct http_exchange *x,
                                const struct route_params *params)
 {
-    of_all(owner, x, experiments_list);
+    static const struct paging_kind kind = {
+        .sorts = "id name total_tasks completed_tasks created_at",
+        .texts = "name description",
+        .filters = "",
+    };
+    struct evaluations *v = planner_evaluations(owner, x);
+    struct planner_visit *visit;
+    struct paging paging;
+
+    if (v && paging_read(x, &kind, &paging)) {
+        visit = planner_visit_create(x);
+        visit->list = "experiments";
+        visit->paging = paging;
+        experiments_list(v, planner_answered, visit);
+    }
 }
 
 static void handle_experiment(void *owner, struct http_exchange *x,
@@ -351,7 +356,7 @@ const struct route evaluation_routes[] = {
       "Submits a planner job: one plan (manual) or the search of all of them (auto).",
       { "EvaluationRequest", "EvaluationSubmitted", "200 400 422 429 500 503", NULL } },
     { "GET", JOBS, SCOPE_ADMIN, handle_tasks, "Lists the planner's jobs, the newest first.",
-      { NULL, "EvaluationTaskList", "200 400 422 500 503", "status:string experiment_name:string limit:integer offset:integer" } },
+      { NULL, "EvaluationTaskList", "200 400 422 500 503", "status:string experiment_name:string " PAGING_QUERY } },
     { "POST", JOBS "/batch-cancel", SCOPE_ADMIN, handle_cancel_tasks, "Cancels several jobs.",
       { "EvaluationTaskIds", "EvaluationMany", "200 422 500 503", NULL } },
     { "POST", JOBS "/batch-delete", SCOPE_ADMIN, handle_delete_tasks, "Deletes several jobs with their results; what runs is stopped.",
@@ -373,9 +378,9 @@ const struct route evaluation_routes[] = {
     { "PUT", "/api/evaluation/config", SCOPE_ADMIN, handle_put_config, "Sets how many jobs may run at once (1 to 32); kept over a restart.",
       { "EvaluationConfigEdit", "EvaluationConfig", "200 400 422 500 503", NULL } },
     { "GET", EXPERIMENTS, SCOPE_ADMIN, handle_experiments, "Lists the experiments, the newest first.",
-      { NULL, "ExperimentList", "200 500 503", NULL } },
+      { NULL, "ExperimentList", "200 422 500 503", PAGING_QUERY } },
     { "GET", EXPERIMENTS "/compare", SCOPE_ADMIN, handle_compare, "Two to ten experiments side by side: the question, the best plan, the search.",
-      { NULL, "Any", "200 400 404 422 500 503", "ids:string" } },
+      { NULL, "Comparison", "200 400 404 422 500 503", "ids:string" } },
     { "GET", EXPERIMENTS "/export", SCOPE_ADMIN, handle_export, "Experiments with their jobs and results as one file; without ids, all.",
       { NULL, "ExperimentExport", "200 404 413 422 500 503", "experiment_ids:string" } },
     { "POST", EXPERIMENTS "/check-import", SCOPE_ADMIN, handle_check_import,
@@ -388,7 +393,7 @@ const struct route evaluation_routes[] = {
     { "GET", EXPERIMENTS "/{id}", SCOPE_ADMIN, handle_experiment, "One experiment with its jobs.",
       { NULL, "Experiment", "200 404 422 500 503", NULL } },
     { "PATCH", EXPERIMENTS "/{id}", SCOPE_ADMIN, handle_patch_experiment, "Changes an experiment's name or description.",
-      { "ExperimentEdit", "Any", "200 400 404 409 422 500 503", NULL } },
+      { "ExperimentEdit", "ExperimentEdited", "200 400 404 409 422 500 503", NULL } },
     { "DELETE", EXPERIMENTS "/{id}", SCOPE_ADMIN, handle_delete_experiment, "Deletes an experiment with its jobs and results.",
       { NULL, "ExperimentsDeleted", "200 404 422 500 503", NULL } },
     { "POST", EXPERIMENTS "/{id}/results/batch-delete", SCOPE_ADMIN, handle_delete_results, "Deletes some results of an experiment.",

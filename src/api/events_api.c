@@ -15,12 +15,13 @@
  * Changes of tasks are told live only, without an id, as `event: task`: the task's row is the
  * record. They pass through here and through the WebSockets (websockets_api.c) as the same text,
  * which is made only when somebody listens. Those of the planner's jobs are the same, as `event:
- * evaluation` (evaluation_sockets.c).
+ * evaluation` (evaluation_sockets.c), and so are the monitor's samples (samples_api.c).
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "api/events_doors_int.h"
+#include "api/paging.h"
 #include "api/task_doors_int.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -33,6 +34,7 @@ enum {
     KIND_TASK =
         EVENT_KIND_MAX_, /* beside the kinds of events: changes of tasks, and nothing else */
     KIND_EVALUATION,     /* the same of the planner's jobs */
+    KIND_SAMPLE,         /* how the service is, every few seconds */
 };
 
 struct subscriber {
@@ -346,18 +348,40 @@ void api_on_task(void *owner, const void *what)
     buf_finish(&telling.event);
 }
 
-void subscribers_tell_evaluation(struct api *api, struct span json)
+static void tell(struct api *api, int kind, const char *name, struct span json)
 {
     struct buf event = BUF_INIT(EVENT_MAX_BYTES);
     struct subscriber *s;
 
-    buf_printf(&event, "event: evaluation\ndata: %.*s\n\n", SPAN_ARG(json));
+    buf_printf(&event, "event: %s\ndata: %.*s\n\n", name, SPAN_ARG(json));
     list_for_each (s, &api->subscribers, node) {
-        if (wants(s, KIND_EVALUATION, NULL)) {
+        if (wants(s, kind, NULL)) {
             deliver_live(s, &event);
         }
     }
     buf_finish(&event);
+}
+
+void subscribers_tell_evaluation(struct api *api, struct span json)
+{
+    tell(api, KIND_EVALUATION, "evaluation", json);
+}
+
+bool subscribers_want_samples(const struct api *api)
+{
+    const struct subscriber *s;
+
+    list_for_each (s, &api->subscribers, node) {
+        if (wants(s, KIND_SAMPLE, NULL)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void subscribers_tell_sample(struct api *api, struct span json)
+{
+    tell(api, KIND_SAMPLE, "sample", json);
 }
 
 /* The client has taken what was queued, or some of it. */
@@ -407,6 +431,7 @@ static bool read_question(struct http_exchange *x, struct events_question *ret)
     if (kind && kind[0]) {
         ret->kind = str_eq(kind, "task")         ? (int)KIND_TASK
                     : str_eq(kind, "evaluation") ? (int)KIND_EVALUATION
+                    : str_eq(kind, "sample")     ? (int)KIND_SAMPLE
                                                  : event_kind_from_string(kind);
         if (ret->kind < 0) {
             respond_detail(x, 400, "there is no kind of event '%.100s'", kind);
@@ -451,8 +476,8 @@ static void handle_events(void *owner, struct http_exchange *x, const struct rou
     if (question.kind >= (int)KIND_TASK && !accepts(x, "text/event-stream") &&
         accepts(x, "application/json")) {
         respond_detail(x, 400,
-                       "changes of tasks are told live; their lists are /api/v1/tasks and "
-                       "/api/evaluation/tasks");
+                       "changes of tasks and samples are told live; their lists are /api/v1/tasks, "
+                       "/api/evaluation/tasks and /api/monitoring/service/history");
     } else if (accepts(x, "application/json") && !accepts(x, "text/event-stream")) {
         events_list(api, x, &question);
     } else if (api->subscriber_count >= SUBSCRIBERS_MAX) {
@@ -468,8 +493,8 @@ static void handle_events(void *owner, struct http_exchange *x, const struct rou
 // clang-format off
 const struct route events_routes[] = {
     { "GET", "/api/events", SCOPE_ADMIN, handle_events,
-      "What happens, as server-sent events: first what came after Last-Event-ID (or ?after=), then live. With Accept: application/json a list.",
-      { NULL, "EventList text/event-stream", "200 400 500 503", "after:integer kind:string subject:string limit:integer newest:boolean" } },
+      "What happens, as server-sent events: first what came after Last-Event-ID (or ?after=), then live, with changes of tasks (event: task) and of the planner's jobs (event: evaluation), and a sample of the service every 10 s (event: sample, a ServiceNow). With Accept: application/json a list.",
+      { NULL, "EventList text/event-stream", "200 400 422 500 503", "after:integer kind:string subject:string newest:boolean " PAGING_QUERY } },
 };
 // clang-format on
 const size_t events_route_count = ARRAY_SIZE(events_routes);

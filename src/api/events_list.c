@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/events_doors_int.h"
+#include "api/paging.h"
 #include "base/mem.h"
 #include "base/timefmt.h"
 
@@ -36,6 +37,7 @@ struct listing {
     struct http_exchange *x; /* NULL once the client is gone */
     struct buf out;
     unsigned count;
+    bool counted; /* the result is how many there are */
 };
 
 static void on_listing_gone(void *arg)
@@ -54,7 +56,11 @@ static void on_listed(void *arg, const struct event *e, int result)
         put_event(&l->out, e);
         return;
     }
-    buf_puts(&l->out, "]}");
+    buf_puts(&l->out, "]");
+    if (l->counted) {
+        buf_printf(&l->out, ",\"total_count\":%d", result);
+    }
+    buf_puts(&l->out, "}");
     if (l->x && (result < 0 || l->out.overflow)) {
         respond_detail(l->x, 500, "the events could not be read");
     } else if (l->x) {
@@ -64,22 +70,46 @@ static void on_listed(void *arg, const struct event *e, int result)
     free(l);
 }
 
-void events_list(struct api *api, struct http_exchange *x, const struct events_question *question)
+static void list(struct api *api, struct http_exchange *x, const struct event_filter *filter)
 {
-    const uint64_t limit = query_number(x, "limit", LIST_DEFAULT);
-    const int64_t after = events_resume_point(x);
     struct listing *l = xcalloc(1, sizeof(*l));
-    struct event_filter filter = {
-        .after_id = MAX_OF(after, 0),
-        .kind = question->kind,
-        .subject = question->subject,
-        .limit = (unsigned)MIN_OF(MAX_OF(limit, (uint64_t)1), (uint64_t)LIST_MAX),
-        .newest_first = query_flag(x, "newest"),
-    };
 
     l->x = x;
+    l->counted = filter->count;
     buf_init(&l->out, 16 * EVENT_MAX_BYTES);
     buf_puts(&l->out, "{\"events\":[");
     http_exchange_set_events(x, &listing_events, l);
-    events_query(api->in.events, &filter, on_listed, l);
+    events_query(api->in.events, filter, on_listed, l);
+}
+
+static bool has_parameter(struct http_exchange *x, const char *name)
+{
+    _cleanup_(freep) char *text = http_query_get(http_exchange_head(x)->query, name);
+
+    return text != NULL;
+}
+
+void events_list(struct api *api, struct http_exchange *x, const struct events_question *question)
+{
+    static const struct paging_kind kind = { .sorts = "id at", .texts = "", .filters = "" };
+    const int64_t after = events_resume_point(x);
+    struct event_filter filter = { .after_id = MAX_OF(after, 0),
+                                   .kind = question->kind,
+                                   .subject = question->subject,
+                                   .newest_first = query_flag(x, "newest") };
+    struct paging paging;
+
+    if (!paging_read(x, &kind, &paging)) {
+        return;
+    }
+    filter.newest_first = paging.sort ? paging.descending : filter.newest_first;
+    filter.limit = (unsigned)MIN_OF(paging.limit, (uint64_t)LIST_MAX);
+    if (paging.limit == UINT64_MAX) {
+        filter.limit = LIST_DEFAULT;
+    }
+    filter.text = paging.q;
+    filter.offset = (unsigned)paging.offset;
+    filter.count = paging.q || has_parameter(x, "offset");
+    list(api, x, &filter);
+    paging_finish(&paging);
 }

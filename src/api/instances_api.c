@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "api/api_int.h"
+#include "api/paging.h"
 #include "base/mem.h"
 
 enum { PROBE_BODY_MAX = 500, PREDICTED_PROMPT_TOKENS = 1000 };
@@ -210,23 +211,38 @@ static json_t *instance_json(struct api *api, const struct instance *inst)
     return json;
 }
 
-static json_t *instances_json(struct api *api, const struct model *model)
+/* model NULL: of all. */
+static void respond_instances(struct api *api, struct http_exchange *x, const struct model *model)
 {
+    static const struct paging_kind kind = {
+        .sorts = "model id state replica pid slots restarts uptime in_flight waiting requests "
+                 "errors response_ms expires_at",
+        .texts = "model id address state last_error",
+        .filters = "model state",
+    };
     const struct instance *inst;
-    json_t *list = json_array();
+    json_t *list, *answer;
+    struct paging paging;
     size_t cursor = 0;
 
+    if (!paging_read(x, &kind, &paging)) {
+        return;
+    }
+    list = json_array();
     while ((inst = engines_next(api->in.engines, &cursor))) {
         if (!model || inst->model_id == model->id) {
             json_array_append_new(list, instance_json(api, inst));
         }
     }
-    return json_pack("{s:o}", "instances", list);
+    answer = json_pack("{s:o}", "instances", list);
+    paging_apply(&paging, answer, "instances");
+    paging_finish(&paging);
+    http_respond_json(x, 200, answer);
 }
 
 void handle_all_instances(void *owner, struct http_exchange *x, const struct route_params *params)
 {
-    http_respond_json(x, 200, instances_json(owner, NULL));
+    respond_instances(owner, x, NULL);
 }
 
 void handle_instances(void *owner, struct http_exchange *x, const struct route_params *params)
@@ -235,7 +251,7 @@ void handle_instances(void *owner, struct http_exchange *x, const struct route_p
     const struct model *model = model_of_path(api, x, params);
 
     if (model) {
-        http_respond_json(x, 200, instances_json(api, model));
+        respond_instances(api, x, model);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "api/api_int.h"
+#include "api/paging.h"
 #include "base/mem.h"
 
 enum { WAIT_LIMIT_MS = 600 * 1000, REDIRECT_MAX = 4096 };
@@ -70,15 +71,16 @@ json_t *model_info(struct api *api, struct http_exchange *x, const struct model 
     const struct instance *inst = engines_of_model(api->in.engines, model->id);
     const struct model_config *c = model->config;
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:s}", "id",
-                     c->id, "name", c->name, "framework", c->framework, "model_path", c->model_path,
-                     "status", status_words(model->wanted, inst)->status, "priority", c->priority,
-                     "gpu_devices", devices_json(c, inst), "memory_usage", memory_json(api, model),
-                     "api_endpoint", own_endpoint_json(x, inst && inst->state == INSTANCE_READY),
-                     "uptime", uptime_json(api, inst), "last_health_check",
-                     json_time(inst ? inst->last_probe_wall_ms : 0), "replicas", c->replicas,
-                     "aliases", aliases_json(c), "task_status",
-                     model_status_name(model->task_status));
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:s, s:b, s:s}", "id",
+        c->id, "name", c->name, "framework", c->framework, "model_path", c->model_path, "status",
+        status_words(model->wanted, inst)->status, "priority", c->priority, "gpu_devices",
+        devices_json(c, inst), "memory_usage", memory_json(api, model), "api_endpoint",
+        own_endpoint_json(x, inst && inst->state == INSTANCE_READY), "uptime",
+        uptime_json(api, inst), "last_health_check", json_time(inst ? inst->last_probe_wall_ms : 0),
+        "replicas", c->replicas, "aliases", aliases_json(c), "task_status",
+        model_status_name(model->task_status), "pinned", c->pinned, "origin",
+        model_origin_name(model->origin));
 }
 
 /* ---- the model of a path ---- */
@@ -122,15 +124,26 @@ static void respond_failure(struct wait *w, int result, const struct error *e)
 
 static void handle_list(void *owner, struct http_exchange *x, const struct route_params *params)
 {
+    static const struct paging_kind kind = {
+        .sorts = "id name framework status priority memory_usage uptime replicas task_status",
+        .texts = "id name aliases framework model_path",
+        .filters = "status framework pinned task_status",
+    };
     struct api *api = owner;
-    json_t *list = json_array();
+    json_t *list;
     const struct model *model;
+    struct paging paging;
     size_t cursor = 0;
 
+    if (!paging_read(x, &kind, &paging)) {
+        return;
+    }
+    list = json_array();
     while ((model = models_next(api->in.models, &cursor))) {
         json_array_append_new(list, model_info(api, x, model));
     }
-    http_respond_json(x, 200, list);
+    paging_respond(x, &paging, list);
+    paging_finish(&paging);
 }
 
 static void handle_get(void *owner, struct http_exchange *x, const struct route_params *params)
@@ -178,26 +191,12 @@ static void handle_status(void *owner, struct http_exchange *x, const struct rou
 
 /* ---- defining ---- */
 
-/* The definition in the body; NULL: 422 or 400 is answered and x is void. public_id: taken from the
- * path, or NULL. *ret_says_status: it says itself whether tasks run (may be NULL). */
-static struct model_config *read_config(struct api *api, struct http_exchange *x,
-                                        const char *public_id, bool *ret_says_status)
+/* json is stolen. NULL: it is no good definition, 422 or 400 is answered and x is void. */
+static struct model_config *check_config(struct api *api, struct http_exchange *x, json_t *json)
 {
-    json_t *json = read_body(x);
-    struct validation v;
-    struct model_config *config;
+    struct validation v = validation_init();
+    struct model_config *config = model_config_parse(json, &v);
 
-    if (!json) {
-        return NULL;
-    }
-    if (public_id && json_is_object(json)) {
-        json_object_set_new(json, "id", json_string(public_id));
-    }
-    if (ret_says_status) {
-        *ret_says_status = json_is_string(json_object_get(json, "task_status"));
-    }
-    v = validation_init();
-    config = model_config_parse(json, &v);
     json_decref(json);
     if (config) {
         engines_check(api->in.config, config, &v);
@@ -217,6 +216,11 @@ static struct model_config *read_config(struct api *api, struct http_exchange *x
     return config;
 }
 
+static bool says_status(const json_t *body)
+{
+    return json_is_string(json_object_get(body, "task_status"));
+}
+
 static void on_created(void *arg, int result, int64_t id, const struct error *e)
 {
     struct wait *w = arg;
@@ -234,7 +238,8 @@ static void on_created(void *arg, int result, int64_t id, const struct error *e)
 static void handle_create(void *owner, struct http_exchange *x, const struct route_params *params)
 {
     struct api *api = owner;
-    struct model_config *config = read_config(api, x, NULL, NULL);
+    json_t *json = read_body(x);
+    struct model_config *config = json ? check_config(api, x, json) : NULL;
 
     if (config) {
         models_add(api->in.models, config, MODEL_FROM_API, on_created,
@@ -278,17 +283,94 @@ static void handle_update(void *owner, struct http_exchange *x, const struct rou
     struct api *api = owner;
     const struct model *model = model_of_path(api, x, params);
     struct model_config *config;
-    bool says_status;
+    json_t *json;
+    bool status;
 
     if (!model || refuse_config_model(x, model)) {
         return;
     }
-    config = read_config(api, x, model->config->id, &says_status);
+    json = read_body(x);
+    if (!json) {
+        return;
+    }
+    if (json_is_object(json)) {
+        json_object_set_new(json, "id", json_string(model->config->id));
+    }
+    status = says_status(json);
+    config = check_config(api, x, json);
     if (config) {
         models_update(api->in.models, model->id, config,
-                      says_status ? on_updated_with_status : on_updated,
+                      status ? on_updated_with_status : on_updated,
                       wait_create(api, x, model->config->id, model->id));
     }
+}
+
+/* Members of a definition that are to be others. */
+struct patch {
+    struct wait *w;
+    json_t *members;
+};
+
+static struct wait *patch_end(struct patch *p)
+{
+    struct wait *w = p->w;
+
+    json_decref(p->members);
+    free(p);
+    return w;
+}
+
+static void patch(struct patch *p, const struct model *model);
+
+/* What was changed while it waited for its turn is not undone: the members go into that. */
+static void on_patched(void *arg, int result, int64_t id, const struct error *e)
+{
+    struct patch *p = arg;
+    struct wait *w = p->w;
+    const struct model *model = w->api && w->x ? models_get(w->api->in.models, id) : NULL;
+    const bool status = says_status(p->members);
+
+    if (result != -ESTALE || !model) {
+        patch_end(p);
+        (status ? on_updated_with_status : on_updated)(w, result, id, e);
+    } else if (refuse_config_model(w->x, model)) {
+        wait_free(patch_end(p));
+    } else {
+        patch(p, model);
+    }
+}
+
+static void patch(struct patch *p, const struct model *model)
+{
+    struct wait *w = p->w;
+    json_t *whole = model_config_to_json(model->config);
+    struct model_config *config;
+
+    json_object_update(whole, p->members);
+    json_object_set_new(whole, "id", json_string(model->config->id));
+    config = check_config(w->api, w->x, whole);
+    if (config) {
+        models_update_from(w->api->in.models, model->id, model->epoch, config, on_patched, p);
+    } else {
+        wait_free(patch_end(p));
+    }
+}
+
+/* The members that are given replace those of the definition, whole. */
+static void handle_patch(void *owner, struct http_exchange *x, const struct route_params *params)
+{
+    const struct model *model = model_of_path(owner, x, params);
+    struct body body;
+    struct patch *p;
+
+    if (!model || refuse_config_model(x, model) || !body_read(x, &body)) {
+        return;
+    }
+    p = xcalloc(1, sizeof(*p));
+    p->members = json_incref(body.json);
+    p->w = wait_create(owner, x, model->config->id, model->id);
+    body_finish(&body);
+    patch(p, model);
 }
 
 static void on_status_set(void *arg, int result, int64_t id, const struct error *e)
@@ -327,60 +409,6 @@ static void handle_task_status(void *owner, struct http_exchange *x,
                                w);
     }
     body_finish(&body);
-}
-
-/* ["body", "health_check", "interval"] as "health_check.interval"; owned by the caller. */
-static char *join_place(const json_t *loc)
-{
-    struct buf b = BUF_INIT(4096);
-
-    for (size_t i = 1; i < json_array_size(loc); i++) {
-        const json_t *step = json_array_get(loc, i);
-
-        if (json_is_integer(step)) {
-            buf_printf(&b, "[%lld]", (long long)json_integer_value(step));
-        } else {
-            buf_printf(&b, "%s%s", i > 1 ? "." : "", json_string_value(step));
-        }
-    }
-    if (b.len == 0) {
-        buf_puts(&b, "body");
-    }
-    return buf_take(&b, NULL);
-}
-
-static void handle_validate(void *owner, struct http_exchange *x, const struct route_params *params)
-{
-    struct api *api = owner;
-    struct validation v;
-    struct model_config *config;
-    json_t *json = read_body(x), *item, *errors;
-    size_t i;
-
-    if (!json) {
-        return;
-    }
-    v = validation_init();
-    config = model_config_parse(json, &v);
-    json_decref(json);
-    if (config) {
-        engines_validate(api->in.engines, config, &v);
-        dispatch_check(config, &v);
-    }
-    errors = json_deep_copy(v.errors);
-    json_array_foreach(v.schema_errors, i, item)
-    {
-        _cleanup_(freep) char *where = join_place(json_object_get(item, "loc"));
-        _cleanup_(freep) char *text =
-            xasprintf("%s: %s", where, json_string_value(json_object_get(item, "msg")));
-
-        json_array_append_new(errors, json_string(text));
-    }
-    http_respond_json(x, 200,
-                      json_pack("{s:b, s:o, s:O}", "is_valid", validation_ok(&v), "errors", errors,
-                                "warnings", v.warnings));
-    validation_finish(&v);
-    model_config_free(config);
 }
 
 /* ---- running ---- */
@@ -583,20 +611,22 @@ static void handle_redirect(void *owner, struct http_exchange *x, const struct r
 
 // clang-format off
 const struct route models_routes[] = {
-    { "GET",    "/api/models/",                 SCOPE_ADMIN, handle_list,         "Lists the models with their status.",
-      { NULL, "ModelInfoList", "200", NULL } },
+    { "GET",    "/api/models/",                 SCOPE_ADMIN, handle_list,         "Lists the models with their status; how many there are stands in X-Total-Count.",
+      { NULL, "ModelInfoList", "200 422", PAGING_QUERY " status:string framework:string pinned:boolean task_status:string" } },
     { "POST",   "/api/models/",                 SCOPE_ADMIN, handle_create,       "Defines a model.",
       { "ModelConfig", "Done", "201 400 422 503", NULL } },
     { "GET",    "/api/models",                  SCOPE_ADMIN, handle_redirect,     "Redirects to /api/models/.",
       { NULL, NULL, "307 414", NULL } },
     { "POST",   "/api/models",                  SCOPE_ADMIN, handle_redirect,     "Redirects to /api/models/.",
       { "ModelConfig", NULL, "307 414", NULL } },
-    { "POST",   "/api/models/validate",         SCOPE_ADMIN, handle_validate,     "Checks a definition, with what its engine demands, and changes nothing.",
-      { "ModelConfig", "ValidationResult", "200 422", NULL } },
+    { "POST",   "/api/models/validate",         SCOPE_ADMIN, handle_validate_model,     "Checks a definition, with what its engine demands, estimates its memory, also while it is not complete, and changes nothing.",
+      { "ModelConfigEdit", "ValidationResult", "200 422", NULL } },
     { "GET",    "/api/models/{id}",             SCOPE_ADMIN, handle_get,          "Tells one model with its status.",
       { NULL, "ModelInfo", "200 404", NULL } },
-    { "PUT",    "/api/models/{id}",             SCOPE_ADMIN, handle_update,       "Replaces a definition; a running model is restarted with it, drained.",
+    { "PUT",    "/api/models/{id}",             SCOPE_ADMIN, handle_update,       "Replaces a definition; a running model is restarted with it, drained, when its engine's command would be another.",
       { "ModelConfig", "ModelConfig", "200 400 404 409 422 503", NULL } },
+    { "PATCH",  "/api/models/{id}",             SCOPE_ADMIN, handle_patch,        "Replaces some members of a definition; a running model is restarted only when its engine's command would be another.",
+      { "ModelConfigEdit", "ModelConfig", "200 400 404 409 422 503", NULL } },
     { "DELETE", "/api/models/{id}",             SCOPE_ADMIN, handle_delete,       "Deletes a model; its engine is stopped.",
       { NULL, "Done", "200 404 409 500 503", "wait:boolean" } },
     { "POST",   "/api/models/{id}/start",       SCOPE_ADMIN, handle_start,        "Asks for the model to run, now and after every restart of berth.",
@@ -616,9 +646,9 @@ const struct route models_routes[] = {
     { "GET",    "/api/models/{id}/config",      SCOPE_ADMIN, handle_config,       "Tells the model's whole definition.",
       { NULL, "ModelConfig", "200 404", NULL } },
     { "GET",    "/api/models/{id}/instances",   SCOPE_ADMIN, handle_instances,    "Lists the model's running engines.",
-      { NULL, "InstanceList", "200 404", NULL } },
+      { NULL, "InstanceList", "200 404 422", PAGING_QUERY " state:string" } },
     { "GET",    "/api/instances",               SCOPE_ADMIN, handle_all_instances, "Lists the running engines of all models.",
-      { NULL, "InstanceList", "200", NULL } },
+      { NULL, "InstanceList", "200 422", PAGING_QUERY " model:string state:string" } },
     { "GET",    "/api/models/{id}/logs",        SCOPE_ADMIN, handle_logs,         "The last lines of the engine's own log, and with follow=1 what comes after.",
       { NULL, "text/plain", "200 404 503", "lines:integer follow:boolean" } },
 };

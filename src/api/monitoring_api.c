@@ -33,7 +33,7 @@ static json_t *device_metrics(const struct gpu_device *d)
                      "power_usage", told(d->power_w));
 }
 
-static json_t *all_device_metrics(const struct api *api)
+json_t *all_device_metrics(const struct api *api)
 {
     const struct gpu_device *d;
     json_t *list = json_array();
@@ -74,15 +74,7 @@ static void handle_host(void *owner, struct http_exchange *x, const struct route
 
 /* ---- what was ---- */
 
-/* hours and limit of the query; of what is found, the latest `limit` are told, the oldest of them
- * first. */
-struct range {
-    int64_t since_wall_ms;
-    uint64_t limit;
-};
-
-/* False: a figure is none, and that is answered. */
-static bool range_read(struct api *api, struct http_exchange *x, struct range *ret)
+bool range_read(struct api *api, struct http_exchange *x, struct range *ret)
 {
     uint64_t hours;
 
@@ -94,10 +86,9 @@ static bool range_read(struct api *api, struct http_exchange *x, struct range *r
     return true;
 }
 
-/* Drops the oldest beyond the limit. */
-static void cut_to_limit(json_t *list, uint64_t limit)
+void range_cut(const struct range *range, json_t *list)
 {
-    while (json_array_size(list) > limit) {
+    while (json_array_size(list) > range->limit) {
         json_array_remove(list, 0);
     }
 }
@@ -230,7 +221,7 @@ static void handle_host_history(void *owner, struct http_exchange *x,
             json_array_append_new(list, host_json(api, h));
         }
     }
-    cut_to_limit(list, range.limit);
+    range_cut(&range, list);
     http_respond_json(x, 200, list);
 }
 
@@ -265,7 +256,7 @@ static void handle_model_history(void *owner, struct http_exchange *x,
             json_array_append_new(list, sample_json(model->config->id, s));
         }
     }
-    cut_to_limit(list, range.limit);
+    range_cut(&range, list);
     http_respond_json(x, 200, list);
 }
 
@@ -338,6 +329,10 @@ const struct route monitoring_routes[] = {
       { NULL, "SystemResourceMetrics", "200", NULL } },
     { "GET", "/api/monitoring/system/history",      SCOPE_ADMIN, handle_host_history,   "The same in the last hour, every 10 seconds, oldest first.",
       { NULL, "SystemResourceMetricsList", "200 422", "hours:integer limit:integer" } },
+    { "GET", "/api/monitoring/service",             SCOPE_ADMIN, handle_service,        "How the service was in the last step of 10 seconds, with the devices and the host: what /api/events tells as event: sample.",
+      { NULL, "ServiceNow", "200", NULL } },
+    { "GET", "/api/monitoring/service/history",     SCOPE_ADMIN, handle_service_history, "How much was asked of all models together in the last hour, every 10 seconds, oldest first.",
+      { NULL, "ServiceSampleList", "200 422", "hours:integer limit:integer" } },
     { "GET", "/api/monitoring/models/{id}/metrics", SCOPE_ADMIN, handle_model_metrics,  "Sums up what the model was asked in the last hour; time_range tells since when.",
       { NULL, "ModelMetrics", "200 404 422", "hours:integer" } },
     { "GET", "/api/monitoring/models/{id}/history", SCOPE_ADMIN, handle_model_history,  "How the model was in the last hour, every 10 seconds, oldest first.",

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "api/api_int.h"
+#include "api/pages_int.h"
 #include "base/mem.h"
 
 enum { METRICS_MAX_BYTES = 16 * 1024 * 1024 };
@@ -85,7 +86,19 @@ static void handle_openapi(void *owner, struct http_exchange *x, const struct ro
     http_respond_json(x, 200, openapi_document(api->in.router, api->in.version));
 }
 
-/* {section: {key: value}} becomes {section: {key: {value, source}}}. */
+/* An option as a person looks at it: its value, where that came from, and what its row says. */
+static json_t *option_json(const struct config *config, const char *name, json_t *value)
+{
+    const struct option_row *row = config_row(config, name);
+    char range[OPTION_RANGE_SIZE];
+
+    return json_pack("{s:O, s:s, s:s, s:s, s:s?, s:s?, s:b, s:b}", "value", value, "source",
+                     config_source(config, name), "default", row->secret ? "" : row->def, "help",
+                     row->help, "range", option_range(row, range) ? range : NULL, "words",
+                     row->words, "reload", (int)row->reload, "secret", (int)row->secret);
+}
+
+/* {section: {key: value}} becomes {section: {key: {value, source, …}}}. */
 static json_t *options_json(const struct config *config)
 {
     json_t *sections = config_to_json(config), *section, *value;
@@ -100,9 +113,7 @@ static json_t *options_json(const struct config *config)
             char name[128];
 
             snprintf(name, sizeof(name), "%s.%s", section_name, key);
-            json_object_set_new(
-                section, key,
-                json_pack("{s:O, s:s}", "value", value, "source", config_source(config, name)));
+            json_object_set_new(section, key, option_json(config, name, value));
         }
     }
     return sections;
@@ -119,28 +130,13 @@ static void handle_config(void *owner, struct http_exchange *x, const struct rou
                                 options_json(api->in.config)));
 }
 
-static const char page[] =
-    "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>berth</title>\n"
-    "<style>body{font:16px/1.5 sans-serif;max-width:40em;margin:3em auto;padding:0 1em}</style>\n"
-    "<h1>berth</h1>\n<p>Every model finds a berth on your GPUs, and every request finds a "
-    "model.</p>\n<ul>\n"
-    "<li><a href=\"/v1/models\">/v1/models</a>: the OpenAI-compatible API "
-    "(<code>/v1/chat/completions</code>, <code>/v1/completions</code>, "
-    "<code>/v1/embeddings</code>)\n"
-    "<li><a href=\"/api/models/\">/api/models/</a>: the models and their state\n"
-    "<li><a href=\"/api/events\">/api/events</a>: what happens, as it happens\n"
-    "<li><a href=\"/health\">/health</a>, <a href=\"/ready\">/ready</a>, <a "
-    "href=\"/metrics\">/metrics</a>\n"
-    "<li><a href=\"/docs\">/docs</a>: all of it, described, to be tried (<a "
-    "href=\"/openapi.json\">/openapi.json</a>)\n</ul>\n</html>\n";
-
 static void handle_root(void *owner, struct http_exchange *x, const struct route_params *params)
 {
     struct api *api = owner;
 
     http_exchange_add_header(x, "Vary", "Accept");
     if (accepts(x, "text/html")) {
-        http_respond(x, 200, "text/html; charset=utf-8", (struct span){ page, sizeof(page) - 1 });
+        dashboard_respond(x);
         return;
     }
     http_respond_json(x, 200,
@@ -152,8 +148,12 @@ static void handle_root(void *owner, struct http_exchange *x, const struct route
 
 // clang-format off
 const struct route ops_routes[] = {
-    { "GET", "/",             SCOPE_PUBLIC, handle_root,    "Says what this is; a page for browsers.",
-      { NULL, "Root text/html", "200", NULL } },
+    { "GET", "/",             SCOPE_PUBLIC, handle_root,    "Says what this is; to browsers, the dashboard.",
+      { NULL, "Root text/html", "200 304", NULL } },
+    { "GET", "/assets/{file}", SCOPE_PUBLIC, handle_asset,  "The parts of the dashboard: scripts, styles.",
+      { NULL, "text/javascript text/css", "200 304 404 406", NULL } },
+    { "GET", "/favicon.svg",  SCOPE_PUBLIC, handle_favicon, "The dashboard's sign.",
+      { NULL, "image/svg+xml", "200 304 404", NULL } },
     { "GET", "/health",       SCOPE_PUBLIC, handle_health,  "Is berth alive, and does its store take changes?",
       { NULL, "Health", "200 503", NULL } },
     { "GET", "/ready",        SCOPE_PUBLIC, handle_ready,   "Should requests be sent here?",
@@ -163,11 +163,11 @@ const struct route ops_routes[] = {
     { "GET", "/openapi.json", SCOPE_PUBLIC, handle_openapi, "This description of every route.",
       { NULL, "Any", "200", NULL } },
     { "GET", "/docs",         SCOPE_PUBLIC, handle_docs,    "The same description as a page, where every route can be tried.",
-      { NULL, "text/html", "200", NULL } },
+      { NULL, "text/html", "200 304", NULL } },
     { "GET", "/docs/docs.js", SCOPE_PUBLIC, handle_docs_script, "The script of that page.",
-      { NULL, "text/javascript", "200", NULL } },
+      { NULL, "text/javascript", "200 304", NULL } },
     { "GET", "/docs/docs.css", SCOPE_PUBLIC, handle_docs_style, "The looks of that page.",
-      { NULL, "text/css", "200", NULL } },
+      { NULL, "text/css", "200 304", NULL } },
     { "GET", "/api/config",   SCOPE_ADMIN,  handle_config,  "Every option with its value and where that came from; secrets are masked.",
       { NULL, "Config", "200", NULL } },
 };

@@ -99,6 +99,7 @@ struct planner_visit *planner_visit_create(struct http_exchange *x)
 static void visit_free(struct planner_visit *v)
 {
     free(v->file_name);
+    paging_finish(&v->paging);
     free(v);
 }
 
@@ -187,8 +188,13 @@ void planner_answered(void *arg, int result, json_t *answer, const char *field,
         planner_refuse(v->x, result, field, e);
     } else if (v->x && v->deletes_one && deleted_none(answer)) {
         respond_detail(v->x, 404, "there is no such experiment");
-    } else if (v->x && send_answer(v, answer)) {
-        return;
+    } else if (v->x) {
+        if (v->list) {
+            paging_apply(&v->paging, answer, v->list);
+        }
+        if (send_answer(v, answer)) {
+            return;
+        }
     }
     visit_free(v);
 }

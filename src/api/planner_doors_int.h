@@ -3,6 +3,7 @@
 #pragma once
 
 #include "api/api_int.h"
+#include "api/paging.h"
 #include "evaluations/evaluations.h"
 
 /* A request that waits for an answer of the evaluations. */
@@ -12,6 +13,8 @@ struct planner_visit {
     bool csv;                /* the answer is the file's text */
     bool deletes_one;        /* of a list: that none was deleted is a 404 */
     struct api *api;         /* of a large answer, whose text is made on the worker; else NULL */
+    const char *list;        /* the member of the answer that is a list to be paged; NULL: none */
+    struct paging paging;    /* then */
 };
 struct planner_visit *planner_visit_create(struct http_exchange *x);
 /* An evaluations_done_fn whose arg is a planner_visit: answers, and frees it. */

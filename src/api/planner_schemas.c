@@ -28,8 +28,15 @@
     ",'queue_length':" INT_NULL
 #define QUESTION                                                                                   \
     "'topology':" OBJECT ",'model':" TEXT_OR_OBJECT ",'hardware':" OBJECT ",'inference':" OBJECT
+#define OR_NULL(schema) "{'anyOf':[" schema ",{'type':'null'}]}"
+#define BAND            "{'type':'object','required':['p10','p90'],'properties':{'p10':" NUM ",'p90':" NUM "}}"
+#define WORK_MS                                                                                    \
+    "{'type':'object','required':['gemm','attention','experts','communication','elementwise',"     \
+    "'host'],'properties':{'gemm':" NUM ",'attention':" NUM ",'experts':" NUM                      \
+    ",'communication':" NUM ",'elementwise':" NUM ",'host':" NUM "}}"
 #define LIST_SCHEMA(list, name)                                                                    \
-    "{'type':'object','required':['" list "'],'properties':{'" list "':" LIST_OF(name) "}}"
+    "{'type':'object','required':['" list "'],'properties':{'" list                                \
+    "':" LIST_OF(name) ",'total_count':" INT "}}"
 #define PHASE                                                                                      \
     "{'type':'object','required':['computeTime','commTime','bubbleTime','overlapTime',"            \
     "'totalTime','computeEfficiency'],'properties':{'computeTime':" NUM ",'commTime':" NUM         \
@@ -52,19 +59,40 @@ const struct schema planner_schemas[] = {
       "{'type':'object','required':['task_id','message'],'properties':{'task_id':{'type':'string','format':'uuid'},'message':" STR "}}" },
     { "EvaluationTask",
       "{'type':'object','required':['task_id','status','progress','message','error','search_stats','created_at','started_at','completed_at','experiment_name'],"
-      "'properties':{" TASK_FIELDS ",'error':" STR_NULL ",'search_stats':" OBJ_NULL "}}" },
+      "'properties':{" TASK_FIELDS ",'error':" STR_NULL ",'search_stats':" OR_NULL(A("SearchStats")) ",'priority':" INT_NULL ",'experiment_id':" INT ",'search_mode':" STR_NULL ","
+      "'manual_parallelism':" OR_NULL(A("Parallelism")) ",'search_constraints':" OBJ_NULL ",'request':{'type':['object','null'],'additionalProperties':true,'description':'What was submitted, as it came; null of an imported job.'}}}" },
+    { "SearchStats",
+      "{'type':'object','required':['total_plans','feasible_plans','infeasible_plans'],'properties':{'total_plans':" INT ",'feasible_plans':" INT ","
+      "'infeasible_plans':" INT ",'pruned_plans':" INT ",'evaluations':" INT ",'refused_by':{'type':'object','additionalProperties':" INT "}}}" },
     { "EvaluationTaskList",
       "{'type':'object','required':['tasks'],'properties':{'tasks':{'type':'array','items':{'type':'object','required':['task_id','status','progress','created_at','experiment_name'],"
-      "'properties':{" TASK_FIELDS "}}}}}" },
+      "'properties':{" TASK_FIELDS "}}},'total_count':{'type':'integer','description':'How many match, of all pages (not of the running ones).'}}}" },
+    { "PlanParallelism",
+      "{'type':'object','required':['dp','tp','pp','ep'],'properties':{'dp':" DEGREE ",'tp':" DEGREE ",'pp':" DEGREE ",'ep':" DEGREE ",'sp':" DEGREE ",'moe_tp':" DEGREE ","
+      "'attention_dp':" DEGREE ",'replicas':" DEGREE "}}" },
+    { "PlanMemory",
+      "{'type':'object','description':'Of the fullest chip.','required':['weights_gb','activations_gb','runtime_gb','kv_budget_gb','kv_used_gb','capacity_gb'],'properties':{"
+      "'weights_gb':" NUM ",'activations_gb':" NUM ",'runtime_gb':" NUM ",'kv_budget_gb':" NUM ",'kv_used_gb':" NUM ",'capacity_gb':" NUM ","
+      "'fits_requests':" NUM ",'running':" NUM ",'sensitive':" BOOL "}}" },
     { "EvaluationPlan",
       "{'type':'object','required':['parallelism','chips','is_feasible','throughput','tps_per_chip','ttft','tpot','mfu','mbu','score'],'properties':{"
-      "'parallelism':" A("Parallelism") ",'chips':" INT ",'is_feasible':" BOOL ",'infeasible_reason':" STR_NULL ",'throughput':" NUM ","
+      "'result_id':" INT ",'plan_id':" STR ",'parallelism':" A("PlanParallelism") ",'chips':" INT ",'is_feasible':" BOOL ",'infeasible_reason':" STR_NULL ",'bound':{'type':'string','description':'Of a refused plan: what search_stats.refused_by counts it under.'},'throughput':" NUM ","
       "'tps_per_chip':" NUM ",'ttft':{'type':'number','description':'ms'},'tpot':{'type':'number','description':'ms'},"
-      "'mfu':" NUM ",'mbu':" NUM ",'score':" NUM "}}" },
+      "'mfu':" NUM ",'mbu':" NUM ",'score':" NUM ",'memory':" A("PlanMemory") ",'e2e':{'type':'number','description':'ms'},'concurrency':" NUM ",'requests_per_s':" NUM ","
+      "'total_throughput':" NUM ",'tps_per_user':" NUM ",'decode_step':{'type':'number','description':'ms'},'pareto':" BOOL ",'ttft_band':" BAND ",'tpot_band':" BAND ","
+      "'throughput_band':" BAND ",'breakdown':{'type':'object','required':['decode_ms','prefill_ms'],'properties':{'decode_ms':" WORK_MS ",'prefill_ms':" WORK_MS "}},"
+      "'tokens_per_step':" NUM ",'bubble':" NUM ",'joules_per_token':" NUM ",'scores':{'type':'object','additionalProperties':" NUM "},'cost_per_million_tokens':" NUM_NULL ","
+      "'prefill_parallelism':" A("PlanParallelism") "}}" },
     { "EvaluationResults",
       "{'type':'object','required':['task_id','status','experiment_name','top_k_plans','infeasible_plans','search_stats'],'properties':{'task_id':" STR ","
       "'status':" STATUS ",'experiment_name':" STR ",'top_k_plans':" LIST_OF("EvaluationPlan") ",'infeasible_plans':" LIST_OF("EvaluationPlan") ","
-      "'search_stats':{'type':['object','null'],'properties':{'total_plans':" INT ",'feasible_plans':" INT ",'infeasible_plans':" INT "}}}}" },
+      "'search_stats':" OR_NULL(A("SearchStats")) "}}" },
+    { "ComparedExperiment",
+      "{'type':'object','required':['id','name','total_tasks','completed_tasks','created_at','model_config','hardware_config','inference_config','best_plan','best_task_id','search_stats'],"
+      "'properties':{'id':" INT ",'name':" STR ",'description':" STR_NULL ",'total_tasks':" INT ",'completed_tasks':" INT ",'created_at':" TIME ",'updated_at':" TIME ","
+      "'model_config':{},'hardware_config':{},'inference_config':{},'best_plan':" OR_NULL(A("EvaluationPlan")) ",'best_task_id':" STR_NULL ",'search_stats':" OR_NULL(A("SearchStats")) "}}" },
+    { "Comparison",
+      "{'type':'object','required':['experiments'],'properties':{'experiments':" LIST_OF("ComparedExperiment") "}}" },
     { "EvaluationDone",
       "{'type':'object','required':['success','message'],'properties':{'success':" BOOL ",'message':" STR "}}" },
     { "EvaluationTaskIds",
@@ -79,13 +107,16 @@ const struct schema planner_schemas[] = {
     { "ExperimentList",
       "{'type':'object','required':['experiments'],'properties':{'experiments':{'type':'array','items':{'type':'object',"
       "'required':['id','name','description','total_tasks','completed_tasks','created_at'],'properties':{'id':" INT ",'name':" STR ","
-      "'description':" STR_NULL ",'total_tasks':" INT ",'completed_tasks':" INT ",'created_at':" TIME "}}}}}" },
+      "'description':" STR_NULL ",'total_tasks':" INT ",'completed_tasks':" INT ",'created_at':" TIME "}}},'total_count':" INT "}}" },
     { "Experiment",
       "{'type':'object','required':['id','name','description','model_config','hardware_config','inference_config','total_tasks','completed_tasks','created_at','tasks'],"
       "'properties':{'id':" INT ",'name':" STR ",'description':" STR_NULL ",'model_config':{},'hardware_config':{},'inference_config':{},"
       "'total_tasks':" INT ",'completed_tasks':" INT ",'created_at':" TIME ",'tasks':{'type':'array','items':" OBJECT "}}}" },
     { "ExperimentEdit",
       "{'type':'object','properties':{'name':{'type':'string','minLength':1,'maxLength':255},'description':" STR_NULL "}}" },
+    { "ExperimentEdited",
+      "{'type':'object','required':['success','id','name','description'],'properties':{'success':" BOOL ",'id':" INT ",'name':" STR ",'description':" STR_NULL ",'total_tasks':" INT ","
+      "'completed_tasks':" INT ",'created_at':" TIME "}}" },
     { "ExperimentIds",
       "{'type':'object','required':['experiment_ids'],'properties':{'experiment_ids':{'type':'array','minItems':1,'maxItems':100,'items':" INT "}}}" },
     { "ExperimentResultIds",
@@ -94,7 +125,10 @@ const struct schema planner_schemas[] = {
       "{'type':'object','required':['success','message','deleted_count'],'properties':{'success':" BOOL ",'message':" STR ",'deleted_count':" INT "}}" },
     { "ExperimentExport",
       "{'type':'object','required':['version','export_time','experiments'],'properties':{'version':" STR ",'export_time':" TIME ",'experiments':{'type':'array','items':" OBJECT "}}}" },
-    { "ExperimentImportCheck", "{'type':'object','properties':{'temp_file_id':" STR ",'experiments':{'type':'array','items':" OBJECT "}}}" },
+    { "ExperimentImportCheck",
+      "{'type':'object','required':['valid','version','temp_file_id','experiments','conflicts'],'properties':{'valid':" BOOL ",'version':" STR ",'temp_file_id':" STR ","
+      "'experiments':{'type':'array','items':{'type':'object','required':['name','description','total_tasks','completed_tasks','exists'],'properties':{'name':" STR ",'description':" STR ","
+      "'total_tasks':" INT ",'completed_tasks':" INT ",'exists':" BOOL ",'existing_id':" INT_NULL "}}},'conflicts':" STRS "}}" },
     { "ExperimentImport",
       "{'type':'object','required':['temp_file_id','configs'],'properties':{'temp_file_id':" STR ",'configs':{'type':'array','items':{'type':'object',"
       "'required':['original_name','action'],'properties':{'original_name':" STR ",'action':{'type':'string','enum':['skip','overwrite','rename']},'new_name':" STR_NULL "}}}}}" },
@@ -115,6 +149,7 @@ const struct schema planner_schemas[] = {
       "'sram_size_mb','dram_bandwidth_gbps','intra_bw_gbps','inter_bw_gbps','intra_latency_us','inter_latency_us','comm_latency'],'properties':{"
       "'id':" STR ",'name':" STR ",'flops_dtype':" STR ",'compute_tflops':" NUM ",'num_cores':" INT_NULL ",'sram_size_mb':" NUM_NULL ",'dram_bandwidth_gbps':" NUM ","
       "'intra_bw_gbps':" NUM_NULL ",'inter_bw_gbps':" NUM_NULL ",'intra_latency_us':" NUM ",'inter_latency_us':" NUM ",'comm_latency':" OBJECT ",'memory_gb':" NUM ","
+      "'fp8_tflops':" NUM_NULL ",'fp4_tflops':" NUM_NULL ",'int8_tops':" NUM_NULL ",'scaleup_chips':" INT ",'tdp_w':" NUM_NULL ",'price_hour':" NUM_NULL ",'source':" STR_NULL ","
       "'own':" BOOL ",'efficiency_from':" STR ",'defaults':" STRS "}}}}}" },
     { "PresetRuntime",
       "{'type':'object','required':['protocol','network'],'properties':{'protocol':{'type':'object','properties':{'rtt_tp_us':" NUM ",'rtt_ep_us':" NUM ","

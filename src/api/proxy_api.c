@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "api/api_int.h"
+#include "api/paging.h"
 #include "base/mem.h"
 #include "base/timefmt.h"
 #include "gateway/gateway.h"
@@ -220,15 +221,16 @@ static void handle_model_stats(void *owner, struct http_exchange *x,
 
 static json_t *record_json(const struct request_record *r)
 {
-    json_t *json = json_pack(
-        "{s:o, s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I}", "model_id",
-        json_text(r->model), "timestamp", json_time(r->wall_ms), "method", json_text(r->method),
-        "path", json_text(r->path), "status_code", r->status, "response_time",
-        (json_int_t)r->total_ms, "request_size", (json_int_t)r->request_bytes, "response_size",
-        (json_int_t)r->response_bytes, "client_ip", json_text(r->client), "user_agent",
-        json_text(r->user_agent), "queue_time", (json_int_t)r->queue_ms, "first_byte_time",
-        (json_int_t)r->first_byte_ms, "prompt_tokens", (json_int_t)r->prompt_tokens,
-        "output_tokens", (json_int_t)r->output_tokens);
+    json_t *json =
+        json_pack("{s:o, s:o, s:o, s:o, s:i, s:o, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I}",
+                  "model_id", json_text(r->model), "timestamp", json_time(r->wall_ms), "method",
+                  json_text(r->method), "path", json_text(r->path), "status_code", r->status,
+                  "status_class", json_sprintf("%dxx", r->status / 100), "response_time",
+                  (json_int_t)r->total_ms, "request_size", (json_int_t)r->request_bytes,
+                  "response_size", (json_int_t)r->response_bytes, "client_ip", json_text(r->client),
+                  "user_agent", json_text(r->user_agent), "queue_time", (json_int_t)r->queue_ms,
+                  "first_byte_time", (json_int_t)r->first_byte_ms, "prompt_tokens",
+                  (json_int_t)r->prompt_tokens, "output_tokens", (json_int_t)r->output_tokens);
 
     if (r->instance[0]) {
         json_object_set_new(json, "instance", json_text(r->instance));
@@ -241,31 +243,34 @@ static json_t *record_json(const struct request_record *r)
 
 static void handle_history(void *owner, struct http_exchange *x, const struct route_params *params)
 {
+    static const struct paging_kind kind = {
+        .sorts = "timestamp model_id method path status_code response_time queue_time "
+                 "first_byte_time prompt_tokens output_tokens request_size response_size client_ip",
+        .texts = "model_id path client_ip user_agent error_message instance",
+        .filters = "model_id status_class method",
+    };
     struct api *api = owner;
-    _cleanup_(freep) char *id = http_query_get(http_exchange_head(x)->query, "model_id");
     const struct history *h = gateway_history(api->in.gateway);
     const struct request_record *r;
-    json_t *list;
-    uint64_t limit;
-    int total = 0;
+    json_t *list, *answer;
+    struct paging paging;
 
-    if (!query_from_one(x, "limit", LIMIT_DEFAULT, HISTORY_KEPT, &limit)) {
+    if (!paging_read(x, &kind, &paging)) {
         return;
+    }
+    if (paging.limit == UINT64_MAX) {
+        paging.limit = LIMIT_DEFAULT;
     }
     list = json_array();
     for (size_t n = 0; (r = history_at(h, n)); n++) {
-        if (id && *id && !str_eq(r->model, id)) {
-            continue;
-        }
-        total++;
-        if (json_array_size(list) < limit) {
-            json_array_append_new(list, record_json(r));
-        }
+        json_array_append_new(list, record_json(r));
     }
-    http_respond_json(x, 200,
-                      json_pack("{s:o, s:i, s:o, s:I, s:o}", "requests", list, "total_count", total,
-                                "model_id_filter", json_text(id && *id ? id : NULL), "limit",
-                                (json_int_t)limit, "timestamp", json_now(api)));
+    answer = json_pack("{s:o, s:o, s:I, s:o}", "requests", list, "model_id_filter",
+                       json_text(paging.filters[0]), "limit", (json_int_t)paging.limit, "timestamp",
+                       json_now(api));
+    paging_apply(&paging, answer, "requests");
+    paging_finish(&paging);
+    http_respond_json(x, 200, answer);
 }
 
 /* ---- strategy ---- */
@@ -419,7 +424,7 @@ const struct route proxy_routes[] = {
     { "GET", "/api/proxy/models/{id}/stats", SCOPE_ADMIN, handle_model_stats, "Sums up what one model was asked in the last hours, as far as the history reaches.",
       { NULL, "ProxyModelStats", "200 404 422", "hours:integer" } },
     { "GET", "/api/proxy/requests/history", SCOPE_ADMIN, handle_history, "Lists the latest requests, newest first.",
-      { NULL, "ProxyHistory", "200 422", "model_id:string limit:integer" } },
+      { NULL, "ProxyHistory", "200 422", "model_id:string status_class:string method:string " PAGING_QUERY } },
     { "GET", "/api/proxy/load-balance", SCOPE_ADMIN, handle_strategies, "Lists the strategies by which instances can be chosen, and those in use.",
       { NULL, "ProxyStrategies", "200", NULL } },
     { "PUT", "/api/proxy/load-balance", SCOPE_ADMIN, handle_load_balance, "Sets by which strategy instances are chosen, of one model or of all without one of their own, until the next start; `default` as before.",

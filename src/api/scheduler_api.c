@@ -7,9 +7,10 @@
 #include <stdlib.h>
 
 #include "api/api_int.h"
+#include "api/paging.h"
 #include "base/mem.h"
 
-enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 1000, HOURS_DEFAULT = 24, HOURS_MAX = 8760 };
+enum { LIMIT_DEFAULT = 50, HOURS_DEFAULT = 24, HOURS_MAX = 8760 };
 
 json_t *place_devices_json(const struct place *place)
 {
@@ -179,18 +180,30 @@ static json_t *queued_json(struct api *api, struct http_exchange *x, const struc
 
 static void handle_queue(void *owner, struct http_exchange *x, const struct route_params *params)
 {
+    static const struct paging_kind kind = {
+        .sorts = "queue_position id name priority status waiting estimated_start_time",
+        .texts = "id name aliases reason",
+        .filters = "status framework",
+    };
     struct api *api = owner;
+    struct paging paging;
+    struct queued *list;
+    json_t *queue, *answer;
     size_t count;
-    struct queued *list = collect_queue(api, &count);
-    json_t *queue = json_array();
 
+    if (!paging_read(x, &kind, &paging)) {
+        return;
+    }
+    list = collect_queue(api, &count);
+    queue = json_array();
     for (size_t i = 0; i < count; i++) {
         json_array_append_new(queue, queued_json(api, x, &list[i], i + 1));
     }
     free(list);
-    http_respond_json(x, 200,
-                      json_pack("{s:o, s:I, s:o}", "queue", queue, "total_count", (json_int_t)count,
-                                "timestamp", json_now(api)));
+    answer = json_pack("{s:o, s:o}", "queue", queue, "timestamp", json_now(api));
+    paging_apply(&paging, answer, "queue");
+    paging_finish(&paging);
+    http_respond_json(x, 200, answer);
 }
 
 /* ---- history ---- */
@@ -199,7 +212,7 @@ struct history_ask {
     struct wait *w;
     json_t *entries;
     uint64_t limit, hours;
-    char *model_id; /* NULL: all */
+    char *model_id, *action; /* NULL: all */
 };
 
 /* Memory on the host's own device counts as the system's. */
@@ -250,12 +263,13 @@ static void respond_history(struct history_ask *ask, int result)
         respond_detail(w->x, 503, "the history cannot be read now");
         return;
     }
+    paging_tell_total(w->x, (uint64_t)result);
     http_respond_json(w->x, 200,
-                      json_pack("{s:O, s:I, s:{s:I, s:I, s:o}, s:o}", "history", ask->entries,
-                                "total_count", (json_int_t)json_array_size(ask->entries), "filters",
-                                "limit", (json_int_t)ask->limit, "hours", (json_int_t)ask->hours,
-                                "model_id", json_text(ask->model_id), "timestamp",
-                                json_now(w->api)));
+                      json_pack("{s:O, s:I, s:i, s:{s:I, s:I, s:o}, s:o}", "history", ask->entries,
+                                "total_count", (json_int_t)json_array_size(ask->entries),
+                                "matching", result, "filters", "limit", (json_int_t)ask->limit,
+                                "hours", (json_int_t)ask->hours, "model_id",
+                                json_text(ask->model_id), "timestamp", json_now(w->api)));
 }
 
 static void on_entry(void *arg, const struct placement_entry *entry, int result)
@@ -274,33 +288,60 @@ static void on_entry(void *arg, const struct placement_entry *entry, int result)
     wait_free(ask->w);
     json_decref(ask->entries);
     free(ask->model_id);
+    free(ask->action);
     free(ask);
+}
+
+static bool is_action(const char *word)
+{
+    for (int i = 0; i < ACT_MAX_; i++) {
+        if (str_eq(word, placement_act_name((enum placement_act)i))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void ask_history(struct api *api, struct http_exchange *x, const struct paging *paging,
+                        uint64_t hours)
+{
+    struct history_ask *ask = xcalloc(1, sizeof(*ask));
+    struct placement_history_filter filter = { 0 };
+
+    ask->limit = paging->limit == UINT64_MAX ? LIMIT_DEFAULT : paging->limit;
+    ask->hours = hours;
+    ask->entries = json_array();
+    ask->model_id = xstrdup_opt(paging->filters[0]);
+    ask->action = xstrdup_opt(paging->filters[1]);
+    ask->w = wait_create(api, x, "", 0);
+    filter.limit = (unsigned)ask->limit;
+    filter.offset = (unsigned)paging->offset;
+    filter.since_wall_ms = world_wall_ms(api->in.world) - (int64_t)hours * MS_PER_HOUR;
+    filter.model = ask->model_id;
+    filter.act = ask->action;
+    filter.text = paging->q;
+    filter.oldest_first = paging->sort && !paging->descending;
+    placement_history(api->in.placement, &filter, on_entry, ask);
 }
 
 static void handle_history(void *owner, struct http_exchange *x, const struct route_params *params)
 {
-    struct api *api = owner;
-    struct placement_history_filter filter = { 0 };
-    struct history_ask *ask;
-    uint64_t limit, hours;
+    static const struct paging_kind kind = { .sorts = "timestamp",
+                                             .texts = "",
+                                             .filters = "model_id action" };
+    struct paging paging;
+    uint64_t hours;
 
-    if (!query_from_one(x, "limit", LIMIT_DEFAULT, LIMIT_MAX, &limit) ||
-        !query_from_one(x, "hours", HOURS_DEFAULT, HOURS_MAX, &hours)) {
+    if (!query_from_one(x, "hours", HOURS_DEFAULT, HOURS_MAX, &hours) ||
+        !paging_read(x, &kind, &paging)) {
         return;
     }
-    ask = xcalloc(1, sizeof(*ask));
-    ask->limit = limit;
-    ask->hours = hours;
-    ask->entries = json_array();
-    ask->model_id = http_query_get(http_exchange_head(x)->query, "model_id");
-    if (ask->model_id && !*ask->model_id) {
-        free(TAKE_PTR(ask->model_id));
+    if (paging.filters[1] && !is_action(paging.filters[1])) {
+        paging_refuse(x, "action", "must be scheduled, preempted, swapped, recovered or failed");
+    } else {
+        ask_history(owner, x, &paging, hours);
     }
-    ask->w = wait_create(api, x, "", 0);
-    filter.limit = (unsigned)limit;
-    filter.since_wall_ms = world_wall_ms(api->in.world) - (int64_t)hours * MS_PER_HOUR;
-    filter.model = ask->model_id;
-    placement_history(api->in.placement, &filter, on_entry, ask);
+    paging_finish(&paging);
 }
 
 /* ---- resources ---- */
@@ -526,9 +567,9 @@ const struct route scheduler_routes[] = {
     { "GET",  "/api/v1/scheduler/status",    SCOPE_ADMIN, handle_status,    "How many models run, wait and have failed; what was decided today.",
       { NULL, "SchedulerStatus", "200", NULL } },
     { "GET",  "/api/v1/scheduler/queue",     SCOPE_ADMIN, handle_queue,     "The models that are neither running nor stopped, the most important first, and why.",
-      { NULL, "SchedulerQueue", "200", NULL } },
+      { NULL, "SchedulerQueue", "200 422", PAGING_QUERY " status:string framework:string" } },
     { "GET",  "/api/v1/scheduler/history",   SCOPE_ADMIN, handle_history,   "What was decided, newest first.",
-      { NULL, "SchedulerHistory", "200 422 503", "limit:integer hours:integer model_id:string" } },
+      { NULL, "SchedulerHistory", "200 422 503", "hours:integer model_id:string action:string " PAGING_QUERY } },
     { "GET",  "/api/v1/scheduler/resources", SCOPE_ADMIN, handle_resources, "What lies on which device.",
       { NULL, "SchedulerResources", "200", NULL } },
     { "GET",  "/api/v1/scheduler/policy",    SCOPE_ADMIN, handle_policy,    "The rules of placement.",

@@ -61,6 +61,22 @@
     "{'type':['number','string','null'],'description':'Seconds, or a duration such as 5m.'}"
 
 // clang-format off
+#define MODEL_CONFIG_FIELDS \
+"'id':{'type':'string','minLength':1,'maxLength':255},'name':{'type':'string','minLength':1,'maxLength':255}," \
+"'framework':" STR ",'model_path':{'type':'string','minLength':1},'priority':{'type':'integer','minimum':1,'maximum':10}," \
+"'gpu_devices':" INTS ",'additional_parameters':" STR_NULL ",'parameters':" OBJECT ",'autostart':" BOOL "," \
+"'pinned':" BOOL ",'on_demand':" BOOL ",'replicas':{'type':'integer','minimum':1,'maximum':32}," \
+"'aliases':{'type':'array','maxItems':32,'items':{'type':'string','minLength':1,'maxLength':255}}," \
+"'keep_alive':{'type':['integer','number','string','null'],'description':'Seconds, a duration such as 5m, or negative: for ever. How long the model stays after its last request.'}," \
+"'resource_requirements':{'type':'object','required':['gpu_memory'],'properties':{'gpu_memory':{'anyOf':[" INT ",{'type':'string','enum':['auto']}]," \
+"'description':'MB that it needs; auto: what its files and parameters let expect.'},'gpu_devices':" INTS "," \
+"'cpu_cores':" INT_NULL ",'system_memory':" INT_NULL "}}," \
+"'health_check':{'type':'object','properties':{'enabled':" BOOL ",'interval':" INT ",'timeout':" INT ",'max_failures':" INT "," \
+"'endpoint':" STR_NULL "}}," \
+"'retry_policy':{'type':'object','properties':{'enabled':" BOOL ",'max_attempts':" INT ",'initial_delay':" NUM "," \
+"'max_delay':" NUM ",'backoff_factor':" NUM "}},'task_status':{'type':['string','null'],'enum':['online','offline','maintenance',null]},'max_workers':{'type':['integer','null'],'minimum':0,'maximum':1000},'strategy':" STR_NULL ",'type':{'type':['string','null'],'enum':['openai','local','custom',null]}," \
+"'created_at':" TIME_NULL ",'updated_at':" TIME_NULL
+
 const struct schema api_schemas[] = {
     { "Any", OBJECT },
     { "ErrorDetail",
@@ -92,6 +108,23 @@ const struct schema api_schemas[] = {
     { "TaskInstanceBatch",
       "{'type':'object','required':['model_name','tasks'],'properties':{'model_name':" STR ",'tasks':{'type':'array','maxItems':1000,'items':" OBJECT "}}}" },
     { "TaskInstanceStrategy", "{'type':'object','required':['name'],'properties':{'name':" STR "}}" },
+    { "TaskInstance",
+      "{'type':'object','required':['uuid','url','instance_id','model_type','replicas','queue_size','status','error','generation','in_flight','chosen','completed','failed','waiting_time_expect','waiting_time_error'],"
+      "'properties':{'uuid':" STR ",'url':" STR ",'instance_id':" STR_NULL ",'model_type':" STR_NULL ",'replicas':" INT ",'queue_size':" INT ",'status':{'type':'string','enum':['unreachable','ready','draining']},"
+      "'error':" STR_NULL ",'generation':" INT ",'in_flight':" INT ",'chosen':" INT ",'completed':" INT ",'failed':" INT ",'waiting_time_expect':{'type':'number','description':'ms'},'waiting_time_error':{'type':'number','description':'ms'}}}" },
+    { "TaskInstancesInfo",
+      "{'type':'object','required':['total_instances','strategy','instances','capacity_by_type'],'properties':{'total_instances':" INT ",'strategy':" STR ",'instances':" LIST_OF("TaskInstance") ","
+      "'capacity_by_type':{'type':'object','additionalProperties':" INT "}}}" },
+    { "TaskInstanceQueues",
+      "{'type':'object','required':['status','queues'],'properties':{'status':" STR ",'queues':{'type':'array','items':{'type':'object','required':['model_name','ti_uuid','waiting_time_expect','waiting_time_error'],"
+      "'properties':{'model_name':" STR ",'ti_uuid':" STR ",'waiting_time_expect':" NUM ",'waiting_time_error':" NUM "}}}}}" },
+    { "TaskInstanceTiming",
+      "{'type':'object','required':['total_tasks','avg_total_time_ms','avg_execution_time_ms','avg_overhead_ms'],'properties':{'total_tasks':" INT ",'avg_total_time_ms':" NUM ",'avg_execution_time_ms':" NUM ",'avg_overhead_ms':" NUM ",'min_total_time_ms':" NUM ",'max_total_time_ms':" NUM "}}" },
+    { "TaskInstanceStats",
+      "{'allOf':[" A("TaskInstanceTiming") ",{'type':'object','required':['recent_tasks','strategy','strategies'],'properties':{'recent_tasks':{'type':'array','items':{'type':'object',"
+      "'required':['task_id','total_time_ms','execution_time_ms','overhead_ms'],'properties':{'task_id':" STR ",'total_time_ms':" NUM ",'execution_time_ms':" NUM ",'overhead_ms':" NUM "}}},"
+      "'strategy':" STR ",'strategies':{'type':'object','additionalProperties':" A("TaskInstanceTiming") "}}}]}" },
+    { "StatusMessage", "{'type':'object','required':['status','message'],'properties':{'status':" STR ",'message':" STR "}}" },
     { "TaskInstanceTaskId", "{'type':'object','required':['task_id'],'properties':{'task_id':" STR "}}" },
     { "TaskInstanceTask",
       "{'type':'object','required':['task_id','task_status','scheduled_ti','submit_time','result'],'properties':{'task_id':" STR ","
@@ -103,27 +136,16 @@ const struct schema api_schemas[] = {
       "{'type':'object','required':['success','message','model_id'],"
       "'properties':{'success':" BOOL ",'message':" STR ",'model_id':" STR "}}" },
     { "ModelConfig",
-      "{'type':'object','required':['id','name','framework','model_path','priority','resource_requirements'],'properties':{"
-      "'id':{'type':'string','minLength':1,'maxLength':255},'name':{'type':'string','minLength':1,'maxLength':255},"
-      "'framework':" STR ",'model_path':{'type':'string','minLength':1},'priority':{'type':'integer','minimum':1,'maximum':10},"
-      "'gpu_devices':" INTS ",'additional_parameters':" STR_NULL ",'parameters':" OBJECT ",'autostart':" BOOL ","
-      "'pinned':" BOOL ",'on_demand':" BOOL ",'replicas':{'type':'integer','minimum':1,'maximum':32},"
-      "'aliases':{'type':'array','maxItems':32,'items':{'type':'string','minLength':1,'maxLength':255}},"
-      "'keep_alive':{'type':['integer','number','string','null'],'description':'Seconds, a duration such as 5m, or negative: for ever. How long the model stays after its last request.'},"
-      "'resource_requirements':{'type':'object','required':['gpu_memory'],'properties':{'gpu_memory':{'anyOf':[" INT ",{'type':'string','enum':['auto']}],"
-      "'description':'MB that it needs; auto: what its files and parameters let expect.'},'gpu_devices':" INTS ","
-      "'cpu_cores':" INT_NULL ",'system_memory':" INT_NULL "}},"
-      "'health_check':{'type':'object','properties':{'enabled':" BOOL ",'interval':" INT ",'timeout':" INT ",'max_failures':" INT ","
-      "'endpoint':" STR_NULL "}},"
-      "'retry_policy':{'type':'object','properties':{'enabled':" BOOL ",'max_attempts':" INT ",'initial_delay':" NUM ","
-      "'max_delay':" NUM ",'backoff_factor':" NUM "}},'task_status':{'type':['string','null'],'enum':['online','offline','maintenance',null]},'max_workers':{'type':['integer','null'],'minimum':0,'maximum':1000},'strategy':" STR_NULL ",'type':{'type':['string','null'],'enum':['openai','local','custom',null]},"
-      "'created_at':" TIME_NULL ",'updated_at':" TIME_NULL "}}" },
+      "{'type':'object','required':['id','name','framework','model_path','priority','resource_requirements'],'properties':{" MODEL_CONFIG_FIELDS "}}" },
+    { "ModelConfigEdit",
+      "{'type':'object','description':'Any members of a ModelConfig.','properties':{" MODEL_CONFIG_FIELDS "}}" },
     { "ModelInfo",
       "{'type':'object','required':['id','name','framework','model_path','status','priority','gpu_devices'],'properties':{"
       "'id':" STR ",'name':" STR ",'framework':" STR ",'model_path':" STR ","
       "'status':{'type':'string','enum':['stopped','queued','starting','running','error','stopping','preempted']},"
       "'priority':" INT ",'gpu_devices':" INTS ",'memory_usage':" INT_NULL ",'api_endpoint':" STR_NULL ",'uptime':" NUM_NULL ","
-      "'last_health_check':" TIME_NULL ",'replicas':" INT ",'aliases':" STRS ",'task_status':{'type':'string','enum':['online','offline','maintenance']}}}" },
+      "'last_health_check':" TIME_NULL ",'replicas':" INT ",'aliases':" STRS ",'task_status':{'type':'string','enum':['online','offline','maintenance']},"
+      "'pinned':" BOOL ",'origin':{'type':'string','enum':['api','config'],'description':'config: it stands in the config file and is changed there.'}}}" },
     { "ModelInfoList", "{'type':'array','items':{'$ref':'#/components/schemas/ModelInfo'}}" },
     { "ModelStatus",
       "{'type':'object','required':['model_id','status','health'],'properties':{'model_id':" STR ","
@@ -137,8 +159,16 @@ const struct schema api_schemas[] = {
       "{'type':'object','required':['success','message','model_id'],'properties':{'success':" BOOL ",'message':" STR ","
       "'model_id':" STR ",'health_result':{'type':['object','null']}}}" },
     { "ValidationResult",
-      "{'type':'object','required':['is_valid','errors','warnings'],"
-      "'properties':{'is_valid':" BOOL ",'errors':" STRS ",'warnings':" STRS "}}" },
+      "{'type':'object','required':['is_valid','errors','warnings','estimate','estimate_reason'],"
+      "'properties':{'is_valid':" BOOL ",'errors':" STRS ",'warnings':" STRS ","
+      "'estimate':{'anyOf':[" A("MemoryEstimate") ",{'type':'null'}]},'estimate_reason':{'type':['string','null'],'description':'Why there is none, or what of it is not known.'}}}" },
+    { "MemoryEstimate",
+      "{'type':'object','required':['source','sentence','total_bytes','weight_bytes','kv_bytes','compute_bytes','runtime_bytes','host_bytes','estimated_bytes','measured_bytes','shares','fits'],"
+      "'properties':{'source':{'type':'string','enum':['declared','estimated','measured']},'sentence':" STR ",'total_bytes':{'type':'integer','description':'Of one instance.'},"
+      "'weight_bytes':{'type':'integer','description':'0 where it is not known; so are the next three.'},'kv_bytes':" INT ",'compute_bytes':" INT ",'runtime_bytes':" INT ",'host_bytes':" INT ","
+      "'estimated_bytes':" INT ",'measured_bytes':" INT ",'shares':{'type':'array','items':{'type':'object','required':['devices','bytes_each'],"
+      "'properties':{'devices':" INT ",'bytes_each':" INT "}}},'fits':{'type':'string','enum':['now','when_room_is_made','never'],"
+      "'description':'By the room that the allowed devices have now, or would have if all others left.'}}}" },
     { "Instance",
       "{'type':'object','required':['model','id','state','replica','remote','pid','start_time'],'properties':{'model':" STR_NULL ",'id':" STR ","
       "'state':{'type':'string','enum':['waiting','starting','ready','draining','stopping','backoff','failed']},'replica':" INT ",'remote':" BOOL ",'sleeping':" BOOL ",'weight':" INT ",'pid':" INT_NULL ",'start_time':" INT_NULL ","
@@ -152,7 +182,7 @@ const struct schema api_schemas[] = {
       "'properties':{'prompt_tokens':" INT ",'wait_ms':" NUM ",'wait_error_ms':" NUM ",'prefill_ms':" NUM ",'decode_ms':" NUM ","
       "'low_ms':" NUM ",'high_ms':" NUM ",'output_tokens':" NUM ",'ms_per_output_token':" NUM ",'learnt_from':" INT "}}}}" },
     { "InstanceList",
-      "{'type':'object','required':['instances'],'properties':{'instances':{'type':'array','items':{'$ref':'#/components/schemas/Instance'}}}}" },
+      "{'type':'object','required':['instances','total_count'],'properties':{'instances':{'type':'array','items':{'$ref':'#/components/schemas/Instance'}},'total_count':" INT "}}" },
     { "ProxyTarget",
       "{'type':'object','required':['model_id','endpoint','framework','priority','weight','active'],'properties':{'model_id':" STR ","
       "'endpoint':" STR ",'framework':" STR ",'priority':" INT ",'weight':" INT ",'active':{'type':'boolean',"
@@ -179,6 +209,7 @@ const struct schema api_schemas[] = {
     { "ProxyHistory",
       "{'type':'object','required':['requests','total_count','model_id_filter','limit','timestamp'],'properties':{'requests':{'type':'array',"
       "'items':{'type':'object','properties':{'model_id':" STR ",'timestamp':" TIME ",'method':" STR ",'path':" STR ",'status_code':" INT ","
+      "'status_class':{'type':'string','examples':['2xx']},"
       "'response_time':" INT ",'request_size':" INT ",'response_size':" INT ",'client_ip':" STR ",'user_agent':" STR ",'queue_time':" INT ","
       "'first_byte_time':" INT ",'prompt_tokens':" INT ",'output_tokens':" INT ",'instance':" STR ",'error_message':" STR "}}},"
       "'total_count':" INT ",'model_id_filter':" STR_NULL ",'limit':" INT ",'timestamp':" TIME "}}" },
@@ -216,14 +247,26 @@ const struct schema api_schemas[] = {
       "'network_recv':" INT ",'load_average':{'type':'array','minItems':3,'maxItems':3,'items':" NUM "}}}" },
     { "SystemResourceMetricsList", "{'type':'array','items':{'$ref':'#/components/schemas/SystemResourceMetrics'}}" },
     { "SystemInfo",
-      "{'type':'object','required':['system','cpu','memory','disk','code','message','data'],'properties':{'system':{'type':'object','properties':{"
+      "{'type':'object','required':['system','cpu','memory','disk','code','message','data','berth'],'properties':{'system':{'type':'object','properties':{"
       "'hostname':" STR ",'platform':" STR ",'system':" STR ",'release':" STR ",'version':" STR ",'machine':" STR ",'processor':" STR ","
       "'python_version':{'type':'null'},'python_executable':{'type':'null'},'boot_time':" TIME ",'current_time':" TIME ",'timezone':" STR "}},"
       "'cpu':{'type':'object','properties':{'cpu_count_logical':" INT ",'cpu_count_physical':" INT ",'cpu_freq':{'type':['object','null'],'properties':{"
       "'current':{'type':'number','description':'MHz'},'min':" NUM ",'max':" NUM "}}}},"
       "'memory':{'type':'object','properties':{'total':{'type':'integer','description':'Bytes.'},'available':" INT ",'percent':" NUM ",'used':" INT ",'free':" INT "}},"
       "'disk':{'type':'object','properties':{'total':{'type':'integer','description':'Bytes.'},'used':" INT ",'free':" INT ",'percent':" NUM "}},"
-      "'code':" INT ",'message':" STR ",'data':" OBJECT "}}" },
+      "'code':" INT ",'message':" STR ",'data':" A("SystemInfoData") ",'berth':" A("BerthInfo") "}}" },
+    { "SystemInfoData",
+      "{'type':'object','required':['version','environment','queue_status'],'properties':{'version':" STR ",'environment':" STR ",'database_stats':{'type':'object','properties':{"
+      "'open_connections':" INT ",'in_use':" INT ",'idle':" INT ",'wait_count':" INT "}},'redis_info':{'type':'null'},'queue_status':" A("QueueStatus") "}}" },
+    { "BerthInfo",
+      "{'type':'object','required':['version','started_at','uptime','data_dir','config_file','listen','store','queue'],'properties':{'version':" STR ",'started_at':" TIME ","
+      "'uptime':{'type':'integer','description':'Seconds.'},'data_dir':" STR ",'config_file':" STR_NULL ",'listen':" STRS ","
+      "'store':{'type':'object','required':['kind','path','size_bytes','read_only'],'properties':{'kind':{'const':'sqlite'},'path':" STR ",'size_bytes':{'type':'integer','description':'With its journal.'},"
+      "'read_only':{'type':['string','null'],'description':'Why it takes no more changes; null: it does.'}}},"
+      "'queue':{'type':'object','required':['kind','pending','running'],'properties':{'kind':{'type':'string','description':'Where tasks wait: in the store.'},'pending':" INT ",'running':" INT "}}}}" },
+    { "SystemLogs",
+      "{'type':'object','required':['logs','total_lines','log_file','filters'],'properties':{'logs':" STRS ",'total_lines':{'type':'integer','description':'Of those that are kept (1 MiB), how many match.'},"
+      "'log_file':" STR ",'filters':{'type':'object','required':['lines','level','since','q'],'properties':{'lines':" INT ",'level':" STR_NULL ",'since':" TIME_NULL ",'q':" STR_NULL "}}}}" },
     { "SystemHealth",
       "{'type':'object','required':['status','timestamp','components','code','message','data'],'properties':{"
       "'status':{'type':'string','enum':['healthy','degraded','unhealthy']},'timestamp':" TIME ",'components':{'type':'object','additionalProperties':"
@@ -253,8 +296,9 @@ const struct schema api_schemas[] = {
       "'decision':{'type':'string','description':'The action in more words: swapped is a model that gave way to an equal.'},"
       "'made_room_for':{'type':['string','null'],'description':'The model that this one was moved aside for.'}}}" },
     { "SchedulerHistory",
-      "{'type':'object','required':['history','total_count','filters','timestamp'],'properties':{'history':{'type':'array','items':"
+      "{'type':'object','required':['history','total_count','matching','filters','timestamp'],'properties':{'history':{'type':'array','items':"
       "{'$ref':'#/components/schemas/SchedulerEntry'}},'total_count':{'type':'integer','description':'Of the entries told here.'},"
+      "'matching':{'type':'integer','description':'How many match, of all pages.'},"
       "'filters':{'type':'object','properties':{'limit':" INT ",'hours':" INT ",'model_id':" STR_NULL "}},'timestamp':" TIME "}}" },
     { "SchedulerDevice",
       "{'type':'object','required':['gpu_id','gpu_name','memory_total','memory_used','memory_free','utilization','temperature','power_usage',"
@@ -304,8 +348,22 @@ const struct schema api_schemas[] = {
       "{'type':'object','required':['status','timestamp','components'],'properties':{'status':{'type':'string','enum':['healthy','degraded','unhealthy']},"
       "'timestamp':" TIME ",'components':{'type':'object','required':['scheduler_core','resource_monitor','model_manager'],'additionalProperties':"
       "{'type':'object','required':['status','message'],'properties':{'status':{'type':'string','enum':['healthy','degraded','unhealthy']},'message':" STR "}}}}}" },
+    { "PlaceBytes",
+      "{'type':'object','required':['devices','host_bytes'],'properties':{'devices':{'type':'array','items':{'type':'object','required':['device','bytes'],"
+      "'properties':{'device':" INT ",'bytes':" INT "}}},'host_bytes':" INT "}}" },
+    { "MemoryNeed",
+      "{'type':'object','required':['source','min_devices','max_devices','share','load_seconds','split_bytes','fixed_bytes','host_bytes','weight_bytes','kv_bytes','compute_bytes','runtime_bytes','declared_bytes','estimated_bytes','measured_bytes'],"
+      "'properties':{'source':{'type':'string','enum':['unknown','declared','estimated','measured']},'min_devices':" INT ",'max_devices':" INT ",'share':{'type':'number','description':'Of each device; 0: by bytes.'},"
+      "'load_seconds':" NUM ",'split_bytes':" INT ",'fixed_bytes':" INT ",'host_bytes':" INT ",'weight_bytes':" INT ",'kv_bytes':" INT ",'compute_bytes':" INT ",'runtime_bytes':" INT ","
+      "'declared_bytes':" INT ",'estimated_bytes':" INT ",'measured_bytes':" INT "}}" },
     { "SchedulerWhy",
-      "{'type':'object','required':['model_id','status','sentence'],'properties':{'model_id':" STR ",'status':" STR ",'sentence':" STR "}}" },
+      "{'type':'object','required':['model_id','priority','wanted','status','sentence','need','instances','candidates','moves'],'properties':{'model_id':" STR ",'priority':" INT ",'wanted':" BOOL ",'status':" STR ",'sentence':" STR ","
+      "'need':{'anyOf':[" A("MemoryNeed") ",{'type':'null'}]},'instances':{'type':'array','items':{'type':'object','required':['instance','state','displaced','reserved','place','taken'],'properties':{"
+      "'instance':" STR ",'state':" STR ",'displaced':" BOOL ",'reserved':" BOOL ",'place':" A("PlaceBytes") ",'taken':{'anyOf':[" A("PlaceBytes") ",{'type':'null'}]},"
+      "'reason':" STR ",'sentence':" STR ",'start_in_ms':{'type':'integer','description':'0: nobody knows.'},'last_error':" STR "}}},"
+      "'candidates':{'type':'array','description':'Of one that waits: where it could go.','items':{'type':'object','required':['device','name','placeable_bytes','free_bytes','movable_bytes','other_bytes','need_bytes'],"
+      "'properties':{'device':" INT ",'name':" STR ",'placeable_bytes':" INT ",'free_bytes':" INT ",'movable_bytes':" INT ",'other_bytes':" INT ",'need_bytes':" INT "}}},"
+      "'moves':{'type':'array','items':" STR ",'description':'Which models would have to go, if it were asked for with force.'}}}" },
     { "GPUMetrics",
       "{'type':'object','required':['device_id','timestamp','utilization','memory_used','memory_total','temperature','power_usage'],'properties':{"
       "'device_id':" INT ",'timestamp':" TIME_NULL ",'utilization':" NUM ",'memory_used':" INT ",'memory_total':" INT ",'temperature':" NUM ",'power_usage':" NUM "}}" },
@@ -314,6 +372,31 @@ const struct schema api_schemas[] = {
       "{'allOf':[{'$ref':'#/components/schemas/SystemOverview'},{'type':'object','required':['gpu_metrics','system_metrics'],'properties':{"
       "'gpu_metrics':{'$ref':'#/components/schemas/GPUMetricsList'},'system_metrics':{'type':'object','properties':{'cpu_percent':" NUM ","
       "'memory_percent':" NUM ",'disk_percent':" NUM "}}}}]}" },
+    { "FileList",
+      "{'type':'object','required':['path','directories','files','parent','allowed_roots','total_count','truncated'],'properties':{'path':" STR ","
+      "'directories':{'type':'array','items':{'type':'object','required':['name','path','accessible','is_model','modified'],'properties':{'name':" STR ",'path':" STR ","
+      "'accessible':" BOOL ",'is_model':{'type':'boolean','description':'It holds a config.json.'},'modified':" TIME "}}},"
+      "'files':{'type':'array','items':{'type':'object','required':['name','size','modified','is_model','path'],'properties':{'name':" STR ",'size':" INT ",'modified':" TIME ","
+      "'is_model':{'type':'boolean','description':'By its ending.'},'path':" STR "}}},'parent':{'type':['string','null'],'description':'null: it may not be shown.'},"
+      "'allowed_roots':" STRS ",'total_count':{'type':'integer','description':'Folders and files, of all pages.'},'truncated':{'type':'boolean','description':'There are more than are looked at; q finds some of them.'},"
+      "'message':{'type':'string','description':'Why nothing is shown.'}}}" },
+    { "FileCheck",
+      "{'type':'object','required':['valid','path'],'properties':{'valid':" BOOL ",'path':" STR ",'message':" STR ",'is_model':" BOOL ","
+      "'file_info':{'type':'object','required':['name','size','modified','is_directory'],'properties':{'name':" STR ",'size':" INT ",'modified':" TIME ",'is_directory':" BOOL "}}}}" },
+    { "FileRootList",
+      "{'type':'array','items':{'type':'object','required':['path','name','accessible'],'properties':{'path':" STR ",'name':" STR ",'accessible':" BOOL "}}}" },
+    { "ServiceTimes",
+      "{'type':'object','required':['mean','p95'],'description':'Milliseconds; null: no request ended well.','properties':{'mean':" NUM_NULL ",'p95':" NUM_NULL "}}" },
+    { "ServiceSample",
+      "{'type':'object','required':['timestamp','seconds','requests','errors','prompt_tokens','output_tokens','first_byte','total','queue','in_flight','waiting',"
+      "'tasks_pending','tasks_running'],'properties':{'timestamp':" TIME ",'seconds':{'type':'number','description':'How long the step was that it sums up.'},"
+      "'requests':{'type':'integer','description':'That ended in the step, of all models.'},'errors':{'type':'integer','description':'Of status 500 and above.'},"
+      "'prompt_tokens':" INT ",'output_tokens':" INT ",'first_byte':" A("ServiceTimes") ",'total':" A("ServiceTimes") ",'queue':" A("ServiceTimes") ","
+      "'in_flight':{'type':'integer','description':'At the end of the step, as are the next three.'},'waiting':" INT ",'tasks_pending':" INT ",'tasks_running':" INT "}}" },
+    { "ServiceSampleList", LIST_OF("ServiceSample") },
+    { "ServiceNow",
+      "{'type':'object','required':['type','service','devices','host'],'properties':{'type':{'const':'sample'},"
+      "'service':{'anyOf':[" A("ServiceSample") ",{'type':'null'}]},'devices':" A("GPUMetricsList") ",'host':" A("SystemResourceMetrics") "}}" },
     { "ModelMetrics",
       "{'type':'object','required':['model_id','time_range','request_count','average_response_time','error_rate','throughput','gpu_utilization'],'properties':{"
       "'model_id':" STR ",'time_range':{'type':'object','description':'What was really watched: an hour at most.','properties':{'start_time':" TIME ",'end_time':" TIME "}},"
@@ -334,7 +417,8 @@ const struct schema api_schemas[] = {
       "{'type':'object','required':['id','at','kind','subject','data'],'properties':{'id':" INT ",'at':" TIME ",'kind':" STR ","
       "'subject':" STR ",'data':" OBJECT "}}" },
     { "EventList",
-      "{'type':'object','required':['events'],'properties':{'events':{'type':'array','items':{'$ref':'#/components/schemas/Event'}}}}" },
+      "{'type':'object','required':['events'],'properties':{'events':{'type':'array','items':{'$ref':'#/components/schemas/Event'}},"
+      "'total_count':{'type':'integer','description':'How many match, of all pages; where offset or q is given.'}}}" },
     { "Health",
       "{'type':'object','required':['status','service','version','timestamp','database','redis'],'properties':{"
       "'status':{'type':'string','enum':['healthy','degraded']},'service':" STR ",'name':" STR ",'version':" STR ",'timestamp':" TIME ","
@@ -348,7 +432,13 @@ const struct schema api_schemas[] = {
       "'status':" STR ",'code':" INT ",'message':" STR ",'data':" OBJECT "}}" },
     { "Config",
       "{'type':'object','required':['options'],'properties':{'path':" STR_NULL ",'data_dir':" STR ",'options':{'type':'object',"
-      "'additionalProperties':{'type':'object','additionalProperties':{'type':'object','properties':{'value':{},'source':" STR "}}}}}}" },
+      "'additionalProperties':{'type':'object','additionalProperties':{'$ref':'#/components/schemas/ConfigOption'}}}}}" },
+    { "ConfigOption",
+      "{'type':'object','required':['value','source','default','help','range','words','reload','secret'],'properties':{"
+      "'value':{'description':'Secrets as three stars.'},'source':{'type':'string','description':'default, FILE:LINE, or the variable of the environment.'},"
+      "'default':{'type':'string','description':'As it would be written in the file.'},'help':" STR ",'range':" STR_NULL ","
+      "'words':{'type':['string','null'],'description':'What it may be, separated by spaces.'},"
+      "'reload':{'type':'boolean','description':'A change takes effect without a restart.'},'secret':" BOOL "}}" },
     { "OpenAIModel",
       "{'type':'object','required':['id','object','created','owned_by'],'properties':{'id':" STR ",'object':{'const':'model'},"
       "'created':" INT ",'owned_by':" STR ",'status':" STR "}}" },
@@ -359,12 +449,12 @@ const struct schema api_schemas[] = {
       "{'type':'object','properties':{'prompt_tokens':" INT ",'completion_tokens':" INT ",'total_tokens':" INT "}}" },
     { "ChatCompletionRequest",
       "{'type':'object','required':['model','messages'],'properties':{'model':" STR ",'messages':{'type':'array','items':{'type':'object',"
-      "'required':['role'],'properties':{'role':{'type':'string','examples':['user']},'content':{'examples':['Hello']}}}},'stream':" BOOL ",'stream_options':{'type':['object','null'],"
+      "'required':['role'],'properties':{'role':{'type':'string','examples':['user']},'content':{'description':'A text, or a list of parts.','examples':['Hello']}}}},'temperature':" NUM_NULL ",'stream':" BOOL ",'stream_options':{'type':['object','null'],"
       "'properties':{'include_usage':" BOOL "}},'max_tokens':" INT_NULL ",'max_completion_tokens':" INT_NULL "},"
       "'description':'Members that are not named here reach the engine as they came.'}" },
     { "ChatCompletion",
       "{'type':'object','properties':{'id':" STR ",'object':" STR ",'created':" INT ",'model':" STR ",'choices':{'type':'array','items':"
-      OBJECT "},'usage':{'$ref':'#/components/schemas/Usage'}}}" },
+      "{'type':'object','properties':{'index':" INT ",'message':{'type':'object','properties':{'role':" STR ",'content':" STR_NULL "}},'finish_reason':" STR_NULL "}}},'usage':{'$ref':'#/components/schemas/Usage'}}}" },
     { "CompletionRequest",
       "{'type':'object','required':['model','prompt'],'properties':{'model':" STR ",'prompt':{},'stream':" BOOL ","
       "'stream_options':{'type':['object','null'],'properties':{'include_usage':" BOOL "}},'max_tokens':" INT_NULL "},"
@@ -419,6 +509,12 @@ const struct schema api_schemas[] = {
       "'max_retries':{'type':['integer','null'],'minimum':0},'timeout':" DURATION ",'webhook':" STR_NULL ",'options':{'type':['object','null']}}}" },
     { "TaskUpdate",
       "{'type':'object','properties':{'priority':{'type':'integer','minimum':1,'maximum':3},'status':{'type':'string','enum':['cancelled','pending']}}}" },
+    { "TaskBulk",
+      "{'type':'object','required':['action','ids'],'properties':{'action':{'type':'string','enum':['cancel','retry','delete']},"
+      "'ids':{'type':'array','minItems':1,'maxItems':100,'items':{'type':'integer','minimum':1}},'again':{'type':'boolean','description':'retry: also of those that have used up all their tries.'}}}" },
+    { "TaskBulkAnswer",
+      ANSWER("{'type':'object','required':['action','succeeded','failed','results'],'properties':{'action':" STR ",'succeeded':" INT ",'failed':" INT ","
+             "'results':{'type':'array','items':{'type':'object','required':['id','success','error'],'properties':{'id':" INT ",'success':" BOOL ",'error':" STR_NULL "}}}}}") },
     { "TaskPriority", "{'type':'object','required':['priority'],'properties':{'priority':{'type':'integer','minimum':1,'maximum':3}}}" },
     { "TaskTypesAnswer",
       ANSWER("{'type':'array','items':{'type':'object','required':['name','endpoint','help','output','built_in'],'properties':{'name':" STR ","

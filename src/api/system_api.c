@@ -5,6 +5,7 @@
  * stands in `not_told`.
  */
 #include "api/api_int.h"
+#include "api/paging.h"
 
 enum { BUSY_PERCENT = 80 };
 
@@ -70,15 +71,27 @@ static json_t *device_json(const struct gpu_device *d)
 
 static void handle_devices(void *owner, struct http_exchange *x, const struct route_params *params)
 {
+    static const struct paging_kind kind = {
+        .sorts = "device_id name vendor memory_total memory_used memory_free utilization "
+                 "temperature power_usage status",
+        .texts = "name vendor id uuid pci driver_version",
+        .filters = "vendor status",
+    };
     struct api *api = owner;
-    json_t *list = json_array();
+    json_t *list;
     const struct gpu_device *d;
+    struct paging paging;
     size_t cursor = 0;
 
+    if (!paging_read(x, &kind, &paging)) {
+        return;
+    }
+    list = json_array();
     while ((d = gpu_next(api->in.gpu, &cursor))) {
         json_array_append_new(list, device_json(d));
     }
-    http_respond_json(x, 200, list);
+    paging_respond(x, &paging, list);
+    paging_finish(&paging);
 }
 
 static void respond_no_number(struct http_exchange *x)
@@ -199,7 +212,7 @@ static void handle_resources(void *owner, struct http_exchange *x,
 // clang-format off
 const struct route system_routes[] = {
     { "GET", "/api/v1/system/gpu",             SCOPE_ADMIN, handle_devices,   "The devices: every GPU, or the CPU where there is none.",
-      { NULL, "GPUInfoList", "200", NULL } },
+      { NULL, "GPUInfoList", "200 422", PAGING_QUERY " vendor:string status:string" } },
     { "GET", "/api/v1/system/gpu/{device_id}", SCOPE_ADMIN, handle_device,    "One device, by its index.",
       { NULL, "GPUInfo", "200 404 422", NULL } },
     { "GET", "/api/v1/system/status",          SCOPE_ADMIN, handle_overview,  "Models and GPUs in a few figures.",
@@ -210,6 +223,8 @@ const struct route system_routes[] = {
       { NULL, "SystemResourceMetrics", "200", NULL } },
     { "GET", "/api/v1/system/info",            SCOPE_ADMIN, handle_system_info, "What the host is: its name, kernel, processors, memory and disk; and berth's version.",
       { NULL, "SystemInfo", "200", NULL } },
+    { "GET", "/api/v1/system/logs",            SCOPE_ADMIN, handle_system_logs, "The last lines of berth's own log; with follow=1 as text, and what is written from then on.",
+      { NULL, "SystemLogs text/plain", "200 422 503", "lines:integer level:string since:string q:string follow:boolean" } },
     { "GET", "/api/v1/system/health",          SCOPE_ADMIN, handle_system_health, "Tells whether the store, the devices, the disk and the memory are well.",
       { NULL, "SystemHealth", "200 503", NULL } },
     { "GET", "/api/system/metrics",            SCOPE_ADMIN, handle_resources, "The same as resources.",

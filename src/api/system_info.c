@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -172,16 +173,66 @@ static json_t *info_data(struct api *api)
                      0, "idle", 1, "wait_count", 0, "redis_info", "queue_status", queue_json(api));
 }
 
+/* Of the database and its journal. */
+static json_int_t store_bytes(const char *path)
+{
+    static const char *const endings[] = { "", "-wal" };
+    json_int_t bytes = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
+        _cleanup_(freep) char *file = xasprintf("%s%s", path, endings[i]);
+        struct stat st;
+
+        bytes += stat(file, &st) == 0 ? (json_int_t)st.st_size : 0;
+    }
+    return bytes;
+}
+
+static json_t *store_json(struct api *api)
+{
+    _cleanup_(freep) char *path = xasprintf("%s/berth.db", api->in.data_dir);
+
+    return json_pack("{s:s, s:o, s:I, s:o}", "kind", "sqlite", "path", json_text(path),
+                     "size_bytes", store_bytes(path), "read_only",
+                     json_text(store_read_only_reason(api->in.store)));
+}
+
+static json_t *listen_json(struct api *api)
+{
+    json_t *list = json_array();
+
+    for (const char *const *l = config_list(api->in.config, "server.listen"); *l; l++) {
+        json_array_append_new(list, json_text(*l));
+    }
+    return list;
+}
+
+static json_t *berth_json(struct api *api)
+{
+    const uint64_t uptime_ms = world_now_ms(api->in.world) - api->made_ms;
+    const struct task_counts tasks =
+        tasks_counts(api->in.tasks, &(struct task_filter){ .kind = TASK_OF_QUEUE });
+
+    return json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:{s:s, s:I, s:I}}", "version",
+                     api->in.version, "started_at",
+                     json_time(world_wall_ms(api->in.world) - (int64_t)uptime_ms), "uptime",
+                     (json_int_t)(uptime_ms / 1000), "data_dir", json_text(api->in.data_dir),
+                     "config_file", json_text(config_path(api->in.config)), "listen",
+                     listen_json(api), "store", store_json(api), "queue", "kind", "store",
+                     "pending", (json_int_t)tasks.by_state[TASK_PENDING], "running",
+                     (json_int_t)tasks.by_state[TASK_RUNNING]);
+}
+
 void handle_system_info(void *owner, struct http_exchange *x, const struct route_params *params)
 {
     struct api *api = owner;
     const struct gpu_host *h = gpu_host(api->in.gpu);
 
     http_respond_json(x, 200,
-                      json_pack("{s:o, s:o, s:o, s:o, s:i, s:s, s:o}", "system", machine_json(api),
-                                "cpu", processors_json(api), "memory", memory_json(h), "disk",
-                                disk_json(h), "code", 0, "message", "success", "data",
-                                info_data(api)));
+                      json_pack("{s:o, s:o, s:o, s:o, s:i, s:s, s:o, s:o}", "system",
+                                machine_json(api), "cpu", processors_json(api), "memory",
+                                memory_json(h), "disk", disk_json(h), "code", 0, "message",
+                                "success", "data", info_data(api), "berth", berth_json(api)));
 }
 
 /* ---- whether it is well ---- */

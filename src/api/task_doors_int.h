@@ -71,6 +71,8 @@ json_t *all_model_stats_json(struct api *api);
 /* "text-generation, custom …": what there is, for a sentence; the caller's. */
 char *known_task_types(struct api *api);
 
+/* Of task_bulk_api.c. */
+void handle_task_bulk(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_task_list(void *api, struct http_exchange *x, const struct route_params *params);
 void handle_task_stats(void *api, struct http_exchange *x, const struct route_params *params);
 

@@ -5,6 +5,7 @@
 
 #include "api/task_doors_int.h"
 #include "base/mem.h"
+#include "base/timefmt.h"
 
 enum { PAGE_DEFAULT = 20, PAGE_MAX = 100 };
 
@@ -53,7 +54,7 @@ static void on_listed(void *arg, int result, struct task *const *tasks, size_t c
 
 /* The texts of a query, while they are needed. */
 struct listing {
-    char *type, *status, *order_by, *order, *model;
+    char *type, *status, *order_by, *order, *model, *q;
     struct task_query query;
     uint64_t page, size;
 };
@@ -65,6 +66,7 @@ static void listing_finish(struct listing *l)
     free(l->order_by);
     free(l->order);
     free(l->model);
+    free(l->q);
 }
 
 /* The model by a name that requests may use, beside model_id. */
@@ -81,6 +83,18 @@ static bool read_model_name(struct api *api, struct http_exchange *x, struct lis
         return false;
     }
     l->query.filter.model_id = model->id;
+    return true;
+}
+
+static bool read_time(struct http_exchange *x, const char *name, int64_t *ret_ms)
+{
+    _cleanup_(freep) char *text = http_query_get(http_exchange_head(x)->query, name);
+
+    if (text && *text && timefmt_parse(text, ret_ms) < 0) {
+        envelope_invalid(x, "%s must be a time such as 2026-01-02T03:04:05Z, not '%.60s'", name,
+                         text);
+        return false;
+    }
     return true;
 }
 
@@ -127,7 +141,8 @@ static bool read_listing(struct api *api, struct http_exchange *x, struct listin
                            .status = http_query_get(query, "status"),
                            .order_by = http_query_get(query, "order_by"),
                            .order = http_query_get(query, "order"),
-                           .model = http_query_get(query, "model") };
+                           .model = http_query_get(query, "model"),
+                           .q = http_query_get(query, "q") };
     if (!envelope_query_number(x, "page", 1, TASKS_OFFSET_MAX, &l->page) ||
         !envelope_query_number(x, "page_size", PAGE_DEFAULT, PAGE_MAX, &l->size) ||
         !envelope_query_number(x, "model_id", 0, INT64_MAX, &model_id) ||
@@ -140,7 +155,8 @@ static bool read_listing(struct api *api, struct http_exchange *x, struct listin
                     .type = l->type && *l->type ? l->type : NULL,
                     .state = -1,
                     .priority = priority > 0 ? (int)priority : -1,
-                    .dead = query_flag(x, "dead_letter") ? 1 : -1 },
+                    .dead = query_flag(x, "dead_letter") ? 1 : -1,
+                    .text = l->q },
         .bodies = true,
         .limit = (unsigned)l->size,
     };
@@ -150,7 +166,9 @@ static bool read_listing(struct api *api, struct http_exchange *x, struct listin
         return false;
     }
     l->query.offset = (unsigned)((l->page - 1) * l->size);
-    return read_model_name(api, x, l) && read_words(x, l);
+    return read_time(x, "created_after", &l->query.filter.from_ms) &&
+           read_time(x, "created_before", &l->query.filter.to_ms) && read_model_name(api, x, l) &&
+           read_words(x, l);
 }
 
 void handle_task_list(void *owner, struct http_exchange *x, const struct route_params *params)

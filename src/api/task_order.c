@@ -9,6 +9,7 @@
 
 #include "api/task_doors_int.h"
 #include "base/mem.h"
+#include "base/timefmt.h"
 #include "codec/scan.h"
 
 enum { RETRIES_MAX = 1000 };
@@ -72,44 +73,6 @@ static int read_duration(const struct scan_member *m, uint64_t *ret, struct erro
                  : 0;
 }
 
-/* "2026-01-02T03:04:05Z", "…05.678+02:00" as milliseconds since 1970. */
-static int parse_time(const char *s, int64_t *ret)
-{
-    struct tm tm = { 0 };
-    int used = 0, hours = 0, minutes = 0, n;
-    char sign[2] = "";
-    double seconds;
-    time_t at;
-
-    if (strspn(s, "0123456789") != 4) { /* else sscanf takes blanks and signs */
-        return -EINVAL;
-    }
-    n = sscanf(s, "%4d-%2d-%2d%*1[Tt ]%2d:%2d:%lf%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
-               &tm.tm_hour, &tm.tm_min, &seconds, &used);
-    if (n < 6 || !(seconds >= 0 && seconds < 61) || tm.tm_mon < 1 || tm.tm_mon > 12 ||
-        tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59) {
-        return -EINVAL;
-    }
-    s += used;
-    if (!str_eq(s, "Z") && !str_eq(s, "z")) {
-        used = 0;
-        n = sscanf(s, "%1[+-]%2d:%2d%n", sign, &hours, &minutes, &used);
-        if (n < 3 || s[used] != '\0' || hours > 23 || minutes > 59) {
-            return -EINVAL;
-        }
-    }
-    tm.tm_year -= 1900;
-    tm.tm_mon -= 1;
-    n = tm.tm_mday;
-    at = timegm(&tm);
-    if (tm.tm_mday != n) { /* the 31st of February */
-        return -EINVAL;
-    }
-    *ret = (int64_t)at * 1000 + (int64_t)(seconds * 1000);
-    *ret -= (sign[0] == '-' ? -1 : 1) * (hours * 3600000ll + minutes * 60000ll);
-    return 0;
-}
-
 /* A time in the past is now. */
 static int read_run_at(struct api *api, const struct scan_member *m, uint64_t *ret_delay_ms,
                        struct error *e)
@@ -118,7 +81,7 @@ static int read_run_at(struct api *api, const struct scan_member *m, uint64_t *r
     _cleanup_(freep) char *text = NULL;
     int64_t at;
 
-    if (m->type != SCAN_STRING || scan_string(m, &text, e) < 0 || parse_time(text, &at) < 0) {
+    if (m->type != SCAN_STRING || scan_string(m, &text, e) < 0 || timefmt_parse(text, &at) < 0) {
         return error_set(e, -EINVAL, "run_at must be a time such as \"2026-01-02T03:04:05Z\"");
     }
     if (at - now > (int64_t)(SECONDS_MAX * 1000)) {

@@ -10,9 +10,10 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/log_ring.h"
 #include "base/timefmt.h"
 
-enum { USUAL_LINE = 512, MAX_LINE = 4096 };
+enum { USUAL_LINE = 512 };
 
 static const char *const level_names[LOG_LEVEL_MAX_] = {
     [LOG_DEBUG] = "debug",
@@ -43,6 +44,11 @@ void log_set_fd(int fd)
 bool log_enabled(enum log_level level)
 {
     return (int)level >= min_level && out_fd >= 0;
+}
+
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
 }
 
 int log_level_from_string(const char *s)
@@ -134,13 +140,15 @@ static void put_json(struct buf *b, const char *object, const char *text, const 
 void log_write(enum log_level level, const char *topic, const char *object, const char *text,
                const struct log_kv *kvs)
 {
-    struct buf line = BUF_INIT(MAX_LINE);
+    struct buf line = BUF_INIT(LOG_LINE_MAX);
+    int64_t wall_ms;
     struct timespec ts;
     char when[TIMEFMT_SIZE];
 
     (void)!buf_reserve(&line, USUAL_LINE);
     clock_gettime(CLOCK_REALTIME, &ts);
-    timefmt_iso((int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000, when);
+    wall_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    timefmt_iso(wall_ms, when);
     if (as_json) {
         buf_printf(&line, "{\"timestamp\":\"%s\",\"level\":\"%s\",\"logger\":\"%s\"", when,
                    level_names[level], topic);
@@ -150,6 +158,7 @@ void log_write(enum log_level level, const char *topic, const char *object, cons
         put_text(&line, object, text, kvs);
     }
     if (buf_putc(&line, '\n') == 0) {
+        log_ring_add(level, wall_ms, buf_data(&line), line.len - 1);
         (void)!write(out_fd, buf_data(&line), line.len);
     }
     buf_finish(&line);

@@ -8,7 +8,7 @@
  *     log_info("engines", inst->name, "ready", kv_int("ms", n), kv_str("socket", path));
  *
  * topic is the room, object the thing (NULL for none), text a short constant phrase; figures go
- * into the key-value pairs. As JSON (log.format: json) the same fields are members. Secrets are
+ * into the key-value pairs. The last lines are kept, too (log_ring.h). As JSON (log.format: json) the same fields are members. Secrets are
  * never given to these functions. Any thread.
  */
 #pragma once
@@ -57,5 +57,6 @@ void log_set_level(enum log_level level);
 void log_set_json(bool json);
 void log_set_fd(int fd); /* 2 at start; tests give their own; -1 silences */
 bool log_enabled(enum log_level level);
+const char *log_level_name(enum log_level level); /* "debug" … */
 /* -EINVAL for an unknown word. */
 int log_level_from_string(const char *s);

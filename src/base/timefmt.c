@@ -3,9 +3,13 @@
  * strftime would be what it costs. */
 #include "base/timefmt.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/macros.h"
+#include "base/str.h"
 
 #define MS_PER_DAY 86400000ll
 #define LAST_MS    253402300799999ll /* 9999-12-31T23:59:59.999Z */
@@ -44,4 +48,41 @@ void timefmt_iso(int64_t wall_ms, char out[TIMEFMT_SIZE])
     put_number(out + 14, 2, of_day / 60000 % 60);
     put_number(out + 17, 2, of_day / 1000 % 60);
     put_number(out + 20, 3, of_day % 1000);
+}
+
+int timefmt_parse(const char *s, int64_t *ret)
+{
+    struct tm tm = { 0 };
+    int used = 0, hours = 0, minutes = 0, n;
+    char sign[2] = "";
+    double seconds;
+    time_t at;
+
+    if (strspn(s, "0123456789") != 4) { /* else sscanf takes blanks and signs */
+        return -EINVAL;
+    }
+    n = sscanf(s, "%4d-%2d-%2d%*1[Tt ]%2d:%2d:%lf%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+               &tm.tm_hour, &tm.tm_min, &seconds, &used);
+    if (n < 6 || !(seconds >= 0 && seconds < 61) || tm.tm_mon < 1 || tm.tm_mon > 12 ||
+        tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59) {
+        return -EINVAL;
+    }
+    s += used;
+    if (!str_eq(s, "Z") && !str_eq(s, "z")) {
+        used = 0;
+        n = sscanf(s, "%1[+-]%2d:%2d%n", sign, &hours, &minutes, &used);
+        if (n < 3 || s[used] != '\0' || hours > 23 || minutes > 59) {
+            return -EINVAL;
+        }
+    }
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    n = tm.tm_mday;
+    at = timegm(&tm);
+    if (tm.tm_mday != n) { /* the 31st of February */
+        return -EINVAL;
+    }
+    *ret = (int64_t)at * 1000 + (int64_t)(seconds * 1000);
+    *ret -= (sign[0] == '-' ? -1 : 1) * (hours * 3600000ll + minutes * 60000ll);
+    return 0;
 }

@@ -18,6 +18,7 @@
 const struct command *const cli_commands[] = {
     &serve_command,
     &ps_command,
+    &top_command,
     &models_command,
     &gpus_command,
     &queue_command,
@@ -35,6 +36,7 @@ const struct command *const cli_commands[] = {
     &logs_command,
     &events_command,
     &config_command,
+    &openapi_command,
     &doctor_command,
     &plan_command,
     &simulate_command,

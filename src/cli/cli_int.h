@@ -120,9 +120,20 @@ int cli_send(struct cli *cli, const struct cli_request *request, struct reply *r
  * exit code, having spoken. */
 int cli_stream(struct cli *cli, const char *path, const char *headers,
                void (*on_data)(void *arg, const char *p, size_t n), void *arg) _must_check_;
+/* The same, as long as on_tick says so, which is asked some times a second. */
+struct cli_stream {
+    const char *path, *headers;
+    void (*on_data)(void *arg, const char *p, size_t n);
+    bool (*on_tick)(void *arg); /* NULL: until the answer ends */
+    void *arg;
+};
+int cli_stream_with(struct cli *cli, const struct cli_stream *what) _must_check_;
 /* The same for a stream of events (/api/events): each one's data. */
 int cli_follow_events(struct cli *cli, const char *path,
                       void (*on_event)(void *arg, const json_t *data), void *arg) _must_check_;
+int cli_watch_events(struct cli *cli, const char *path,
+                     void (*on_event)(void *arg, const json_t *data), bool (*on_tick)(void *arg),
+                     void *arg) _must_check_;
 void client_destroy(struct client *client);
 /* before + value percent-encoded + after, so that a path segment or a query value may hold
  * anything. The caller owns the result. */

@@ -275,8 +275,7 @@ struct streaming {
     struct client *client;
     struct http_call *call; /* NULL once it has ended */
     struct timer watch;     /* of whether anybody still reads what we print */
-    void (*on_data)(void *arg, const char *p, size_t n);
-    void *arg;
+    const struct cli_stream *what;
     int status;
     struct buf bad; /* the body of an error answer */
     struct error error;
@@ -294,7 +293,7 @@ static void on_body(void *owner, const char *p, size_t n)
     if (s->status >= 400) {
         buf_append(&s->bad, p, n);
     } else {
-        s->on_data(s->arg, p, n);
+        s->what->on_data(s->what->arg, p, n);
     }
 }
 
@@ -315,14 +314,15 @@ static void on_fail(void *owner, const struct error *e)
     world_stop(s->client->world);
 }
 
-enum { WATCH_MS = 250 };
+enum { WATCH_MS = 100 };
 
 static void on_watch(void *arg)
 {
     struct streaming *s = arg;
     struct pollfd out = { .fd = STDOUT_FILENO };
 
-    if (poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP))) {
+    if ((poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP))) ||
+        (s->what->on_tick && !s->what->on_tick(s->what->arg))) {
         world_stop(s->client->world);
     } else {
         timer_start(&s->watch, WATCH_MS);
@@ -352,12 +352,13 @@ static int stream_result(struct cli *cli, struct streaming *s)
     return 0;
 }
 
-int cli_stream(struct cli *cli, const char *path, const char *headers,
-               void (*on_data)(void *arg, const char *p, size_t n), void *arg)
+int cli_stream_with(struct cli *cli, const struct cli_stream *what)
 {
-    _cleanup_(freep) char *all = call_headers(cli, headers);
-    const struct http_call_request request = { .method = "GET", .path = path, .headers = all };
-    struct streaming s = { .on_data = on_data, .arg = arg, .bad = BUF_INIT(64 * 1024) };
+    _cleanup_(freep) char *all = call_headers(cli, what->headers);
+    const struct http_call_request request = { .method = "GET",
+                                               .path = what->path,
+                                               .headers = all };
+    struct streaming s = { .what = what, .bad = BUF_INIT(64 * 1024) };
     struct error e = { 0 };
     int code, r = client_open(cli, &e);
 
@@ -377,6 +378,14 @@ int cli_stream(struct cli *cli, const char *path, const char *headers,
     code = stream_result(cli, &s);
     buf_finish(&s.bad);
     return code;
+}
+
+int cli_stream(struct cli *cli, const char *path, const char *headers,
+               void (*on_data)(void *arg, const char *p, size_t n), void *arg)
+{
+    return cli_stream_with(
+        cli,
+        &(struct cli_stream){ .path = path, .headers = headers, .on_data = on_data, .arg = arg });
 }
 
 char *cli_path(const char *before, const char *value, const char *after)

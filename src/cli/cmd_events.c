@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/event_view.h"
 
 // clang-format off
 static const struct cli_option options[] = {
@@ -15,26 +16,12 @@ static const struct cli_option options[] = {
 };
 // clang-format on
 
+enum { LINES_MAX = 1000 }; /* of one answer */
+
 struct printer {
     struct cli *cli;
     int64_t last_id;
 };
-
-/* "from=starting to=ready" of an event's data. */
-static void print_data(const json_t *data)
-{
-    const char *key;
-    json_t *value;
-
-    json_object_foreach((json_t *)(uintptr_t)data, key, value)
-    {
-        _cleanup_(freep) char *text = json_is_string(value)
-                                          ? xstrdup(json_string_value(value))
-                                          : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-
-        printf(" %s=%s", key, text ? text : "?");
-    }
-}
 
 static void print_event(struct printer *p, const json_t *event)
 {
@@ -43,10 +30,7 @@ static void print_event(struct printer *p, const json_t *event)
         print_json(event);
         return;
     }
-    printf("%s %-16s %s", member_str(event, "at", "?"), member_str(event, "kind", "?"),
-           member_str(event, "subject", ""));
-    print_data(json_object_get(event, "data"));
-    putchar('\n');
+    event_print(stdout, member_str(event, "at", "?"), event);
 }
 
 static void on_event(void *arg, const json_t *json)
@@ -55,7 +39,7 @@ static void on_event(void *arg, const json_t *json)
 
     if (json_object_get(json, "kind")) {
         print_event(p, json);
-    } else if (json_object_get(json, "from")) {
+    } else if (json_is_integer(json_object_get(json, "from"))) {
         complain("events %lld to %lld were lost", (long long)member_int(json, "from"),
                  (long long)member_int(json, "to"));
     }
@@ -73,8 +57,9 @@ static char *filter_of(const struct cli *cli)
 
 static int print_last(struct cli *cli, struct printer *p, const char *filter, uint64_t count)
 {
-    _cleanup_(freep) char *path = xasprintf("/api/events%snewest=1&limit=%llu", filter,
-                                            (unsigned long long)(count ? count : 1));
+    _cleanup_(freep) char *path =
+        xasprintf("/api/events%snewest=1&limit=%llu", filter,
+                  (unsigned long long)MIN_OF(MAX_OF(count, (uint64_t)1), (uint64_t)LINES_MAX));
     struct reply reply;
     json_t *events;
     int code = cli_ask(cli, "GET", path, NULL, &reply);

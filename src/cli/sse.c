@@ -9,6 +9,7 @@ enum { LINE_MAX_BYTES = 2 * 1024 * 1024 };
 struct sse_reader {
     struct buf line; /* not yet whole */
     void (*on_event)(void *arg, const json_t *data);
+    bool (*on_tick)(void *arg);
     void *arg;
 };
 
@@ -41,12 +42,34 @@ static void on_data(void *arg, const char *data, size_t n)
     }
 }
 
-int cli_follow_events(struct cli *cli, const char *path,
-                      void (*on_event)(void *arg, const json_t *data), void *arg)
+static bool on_reader_tick(void *arg)
 {
-    struct sse_reader r = { .line = BUF_INIT(LINE_MAX_BYTES), .on_event = on_event, .arg = arg };
-    const int code = cli_stream(cli, path, "Accept: text/event-stream\r\n", on_data, &r);
+    const struct sse_reader *r = arg;
+
+    return r->on_tick(r->arg);
+}
+
+int cli_watch_events(struct cli *cli, const char *path,
+                     void (*on_event)(void *arg, const json_t *data), bool (*on_tick)(void *arg),
+                     void *arg)
+{
+    struct sse_reader r = {
+        .line = BUF_INIT(LINE_MAX_BYTES), .on_event = on_event, .on_tick = on_tick, .arg = arg
+    };
+    const int code = cli_stream_with(cli, &(struct cli_stream){
+                                              .path = path,
+                                              .headers = "Accept: text/event-stream\r\n",
+                                              .on_data = on_data,
+                                              .on_tick = on_tick ? on_reader_tick : NULL,
+                                              .arg = &r,
+                                          });
 
     buf_finish(&r.line);
     return code;
+}
+
+int cli_follow_events(struct cli *cli, const char *path,
+                      void (*on_event)(void *arg, const json_t *data), void *arg)
+{
+    return cli_watch_events(cli, path, on_event, NULL, arg);
 }

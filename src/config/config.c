@@ -137,6 +137,11 @@ const char *config_source(const struct config *c, const char *name)
     return get(c, name)->source;
 }
 
+const struct option_row *config_row(const struct config *c, const char *name)
+{
+    return get(c, name)->row;
+}
+
 static int line_of(const struct entries *e, size_t index)
 {
     return e->lines && index < json_array_size(e->items) ? e->lines[index] : 0;

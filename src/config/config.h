@@ -70,6 +70,7 @@ int config_set_default(struct config *c, const char *name, const char *text, con
                        struct error *reterr) _must_check_;
 /* Where the value came from: "default", "FILE:LINE", "BERTH_SERVER_LISTEN". */
 const char *config_source(const struct config *c, const char *name);
+const struct option_row *config_row(const struct config *c, const char *name);
 /* The `models:` list of the file as a JSON array (empty when there is none), ${NAME} replaced in
  * its texts; in parameters.command, and in parameters.env and additional_parameters of the
  * framework `command`, ${PORT}, ${MODEL}, ${MODEL_ID}, ${SOCKET} and $$ are left for the engine; of

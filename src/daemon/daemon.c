@@ -259,6 +259,7 @@ static int build_rooms(struct daemon *d, struct error *reterr)
         .engines = d->engines,
         .dispatch = d->dispatch,
         .gateway = d->gateway,
+        .tasks = d->tasks,
     });
     d->router = router_create();
     d->api = api_create(&(struct api_in){

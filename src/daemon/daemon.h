@@ -2,6 +2,8 @@
 /* The daemon: builds the rooms in order, wires them, runs, drains, tears down in reverse. */
 #pragma once
 
+#include <jansson.h>
+
 #include "config/config.h"
 
 #define BERTH_VERSION    "0.1.0"
@@ -28,3 +30,5 @@ int daemon_load_config(const char *path, const char *const *listen, struct confi
                        struct error *reterr) _must_check_;
 /* The directory that would be used, absolute. Owned by the caller. */
 char *daemon_data_dir(const char *given);
+/* What GET /openapi.json answers, without a daemon. Owned by the caller. */
+int daemon_openapi(json_t **ret, struct error *reterr) _must_check_;

@@ -10,6 +10,7 @@
  *     batches  ──► webhooks (there may be something to tell)
  *     dispatch ──► placement (somebody waits for a model that is not wanted)
  *     events   ──► api (/api/events)
+ *     monitor  ──► api (/api/events: samples)
  *     store    ──► events (it takes no more writes)
  *     gpu      ──► events (devices come and go), placement
  *
@@ -92,6 +93,7 @@ void daemon_wire(struct daemon *d)
     subscribe(d, task_instances_signal(d->task_instances), api_on_task_ended, d->api);
     subscribe(d, dispatch_demand_signal(d->dispatch), placement_on_demand, d->placement);
     subscribe(d, events_signal(d->events), api_on_event, d->api);
+    subscribe(d, monitor_signal(d->monitor), api_on_sample, d->api);
     subscribe(d, gpu_signal(d->gpu), on_device, d);
     subscribe(d, gpu_signal(d->gpu), placement_on_device, d->placement);
     subscribe(d, store_read_only_signal(d->store), on_store_read_only, d);

@@ -105,8 +105,14 @@ void evaluations_delete_many(struct evaluations *v, const json_t *task_ids,
                              evaluations_done_fn done, void *arg);
 struct evaluation_filter {
     const char *status, *experiment_name; /* NULL: all */
+    const char *text; /* stands in the experiment's name, the id or the message, in whatever case */
+    const char *sort; /* a member of evaluations_sorts; NULL: created_at */
+    bool ascending;
     unsigned limit, offset;
 };
+/* By what a list may be sorted, with blanks between. */
+extern const char evaluations_sorts[];
+/* → {tasks, total_count}: how many match, of all pages. */
 void evaluations_list(struct evaluations *v, const struct evaluation_filter *f,
                       evaluations_done_fn done, void *arg);
 void evaluations_running(struct evaluations *v, evaluations_done_fn done, void *arg);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* One job, lists of jobs: the newest first. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -10,7 +11,9 @@ enum { LIST_DEFAULT = 50, LIST_MAX = 1000, RUNNING_MAX = 1000 };
 struct list_inquiry {
     struct inquiry q;
     char *status, *name; /* of a filter; NULL: all */
-    char *task_id;       /* of one */
+    char *text;
+    char *task_id;     /* of one */
+    const char *order; /* what stands behind ORDER BY */
     unsigned limit, offset;
 };
 
@@ -23,6 +26,7 @@ static void finish(struct inquiry *q)
 {
     free(of(q)->status);
     free(of(q)->name);
+    free(of(q)->text);
     free(of(q)->task_id);
 }
 
@@ -35,6 +39,20 @@ static struct list_inquiry *create(struct evaluations *v, evaluations_done_fn do
 }
 
 /* ---- one ---- */
+
+/* What was asked, as it came; null of an imported job, that has no task. */
+static int add_request(struct sql *db, const char *task_id, json_t *job, struct error *reterr)
+{
+    _cleanup_(sql_donep) struct sql_stmt *st = NULL;
+    int r = sql_query(db, &st, reterr,
+                      "SELECT CAST(i.input AS TEXT) FROM tasks t "
+                      "JOIN task_inputs i ON i.id = t.id WHERE t.public_id = ?",
+                      "t", task_id);
+
+    r = r < 0 ? r : sql_next(st, reterr);
+    json_object_set_new(job, "request", r > 0 ? json_of_text(sql_text(st, 0)) : json_null());
+    return MIN_OF(r, 0);
+}
 
 static int run_get(struct inquiry *q, struct sql *db, struct error *reterr)
 {
@@ -50,6 +68,7 @@ static int run_get(struct inquiry *q, struct sql *db, struct error *reterr)
     }
     if (r > 0) {
         q->answer = job_object(st, true);
+        r = add_request(db, of(q)->task_id, q->answer, reterr);
     }
     return MIN_OF(r, 0);
 }
@@ -94,17 +113,71 @@ static void dress_all(struct inquiry *q)
     }
 }
 
+#define LIST_WHERE                                                                                 \
+    "WHERE (?1 IS NULL OR e.status = ?1) AND (?2 IS NULL OR x.name = ?2) AND (?3 IS NULL OR "      \
+    "instr(lower(x.name || ' ' || e.task_id || ' ' || coalesce(e.message, '')), lower(?3)) > 0) "
+
+/* No word of a query reaches the store as it is written. */
+// clang-format off
+static const struct {
+    const char *name, *up, *down;
+} orders[] = {
+    { "created_at",      "e.id",                          "e.id DESC" },
+    { "started_at",      "e.started_at NULLS LAST, e.id", "e.started_at DESC NULLS LAST, e.id DESC" },
+    { "completed_at",    "e.completed_at NULLS LAST, e.id", "e.completed_at DESC NULLS LAST, e.id DESC" },
+    { "experiment_name", "x.name COLLATE NOCASE, e.id",   "x.name COLLATE NOCASE DESC, e.id DESC" },
+    { "status",          "e.status, e.id",                "e.status DESC, e.id DESC" },
+    { "priority",        "e.priority, e.id",              "e.priority DESC, e.id DESC" },
+    { "progress",        "e.progress, e.id",              "e.progress DESC, e.id DESC" },
+};
+// clang-format on
+const char evaluations_sorts[] =
+    "created_at started_at completed_at experiment_name status priority progress";
+
+static const char *order_of(const struct evaluation_filter *f)
+{
+    for (size_t i = 0; f->sort && i < ARRAY_SIZE(orders); i++) {
+        if (str_eq(orders[i].name, f->sort)) {
+            return f->ascending ? orders[i].up : orders[i].down;
+        }
+    }
+    return f->sort && f->ascending ? orders[0].up : orders[0].down;
+}
+
+static int count_all(const struct list_inquiry *i, struct sql *db, json_int_t *ret,
+                     struct error *reterr)
+{
+    _cleanup_(sql_donep) struct sql_stmt *st = NULL;
+    int r = sql_query(db, &st, reterr, "SELECT count(*)" JOB_FROM LIST_WHERE, "ttt", i->status,
+                      i->name, i->text);
+
+    r = r < 0 ? r : sql_next(st, reterr);
+    if (r > 0) {
+        *ret = sql_int(st, 0);
+    }
+    return MIN_OF(r, 0);
+}
+
 static int run_list(struct inquiry *q, struct sql *db, struct error *reterr)
 {
     const struct list_inquiry *i = of(q);
     _cleanup_(sql_donep) struct sql_stmt *st = NULL;
-    int r = sql_query(db, &st, reterr,
-                      "SELECT " JOB_COLUMNS JOB_FROM
-                      "WHERE (?1 IS NULL OR e.status = ?1) AND (?2 IS NULL OR x.name = ?2) "
-                      "ORDER BY e.id DESC LIMIT ?3 OFFSET ?4",
-                      "ttii", i->status, i->name, (int64_t)i->limit, (int64_t)i->offset);
+    char text[1200];
+    json_int_t total = 0;
+    int r = count_all(i, db, &total, reterr);
 
-    return r < 0 ? r : gather(q, st, reterr);
+    if (r < 0) {
+        return r;
+    }
+    snprintf(text, sizeof(text),
+             "SELECT " JOB_COLUMNS JOB_FROM LIST_WHERE "ORDER BY %s LIMIT ?4 OFFSET ?5", i->order);
+    r = sql_query(db, &st, reterr, text, "tttii", i->status, i->name, i->text, (int64_t)i->limit,
+                  (int64_t)i->offset);
+    if (r >= 0) {
+        r = gather(q, st, reterr);
+        json_object_set_new(q->answer, "total_count", json_integer(total));
+    }
+    return r;
 }
 
 void evaluations_list(struct evaluations *v, const struct evaluation_filter *f,
@@ -119,6 +192,8 @@ void evaluations_list(struct evaluations *v, const struct evaluation_filter *f,
     }
     i->status = xstrdup_opt(f->status);
     i->name = xstrdup_opt(f->experiment_name);
+    i->text = xstrdup_opt(f->text);
+    i->order = order_of(f);
     i->limit = MIN_OF(f->limit ? f->limit : (unsigned)LIST_DEFAULT, (unsigned)LIST_MAX);
     i->offset = f->offset;
     i->q.dress = dress_all;

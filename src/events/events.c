@@ -28,7 +28,7 @@ struct query {
     struct events *ev;  /* NULL: destroyed meanwhile, fn has been called */
     struct timer timer; /* of an answer from the ring */
     struct event_filter filter;
-    char *subject;
+    char *subject, *text;
     struct event_rows rows;
     event_fn fn;
     void *arg;
@@ -251,6 +251,7 @@ static void query_free(struct query *q)
     timer_stop(&q->timer);
     event_rows_finish(&q->rows);
     free(q->subject);
+    free(q->text);
     free(q);
 }
 
@@ -259,7 +260,7 @@ static void answer(struct query *q, int result)
     for (size_t i = 0; result >= 0 && i < q->rows.count; i++) {
         q->fn(q->arg, q->rows.items[i], 0);
     }
-    q->fn(q->arg, NULL, MIN_OF(result, 0));
+    q->fn(q->arg, NULL, result);
 }
 
 static void finish_query(struct query *q, int result)
@@ -280,7 +281,10 @@ static int run_query(struct store_op *op, struct sql *db, struct error *reterr)
 {
     struct query *q = container_of(op, struct query, op);
 
-    return event_rows_read(db, &q->filter, &q->rows, reterr);
+    int total = q->filter.count ? event_rows_count(db, &q->filter, reterr) : 0;
+    int r = total < 0 ? total : event_rows_read(db, &q->filter, &q->rows, reterr);
+
+    return r < 0 ? r : total;
 }
 
 static void on_query_done(struct store_op *op)
@@ -301,6 +305,9 @@ static bool answer_from_ring(struct events *ev, struct query *q)
     uint64_t start = ring_start(ev), n = ev->published;
     int64_t oldest = n > start ? ev->ring[start % EVENTS_RING]->id : 0;
 
+    if (q->filter.text || q->filter.offset > 0 || q->filter.count) {
+        return false;
+    }
     if (!q->filter.newest_first && !ev->whole && q->filter.after_id + 1 < oldest) {
         return false;
     }
@@ -324,6 +331,8 @@ void events_query(struct events *ev, const struct event_filter *filter, event_fn
     q->filter = *filter;
     q->subject = xstrdup_opt(filter->subject);
     q->filter.subject = q->subject;
+    q->text = xstrdup_opt(filter->text);
+    q->filter.text = q->text;
     if (filter->limit == 0 || filter->limit > EVENTS_LIMIT_MAX) {
         q->filter.limit = EVENTS_LIMIT_MAX;
     }

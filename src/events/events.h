@@ -106,9 +106,12 @@ struct event_filter {
     const char *subject; /* NULL: all; borrowed for the call */
     unsigned limit;      /* at most EVENTS_LIMIT_MAX; 0: that */
     bool newest_first;
+    const char *text; /* in its kind, subject or data, whatever case; NULL: all; borrowed */
+    unsigned offset;  /* so many that match are skipped */
+    bool count;       /* the result is how many match in all, limit or not */
 };
-/* fn gets each event in order (borrowed for the call), then NULL with the result (0 or negative
- * errno). */
+/* fn gets each event in order (borrowed for the call), then NULL with the result (0, or that count,
+ * or negative errno). What is looked for by text, skipped or counted is what the store has. */
 typedef void (*event_fn)(void *arg, const struct event *e, int result);
 /* Reads from the ring when it holds all that is asked for, else from the store. All calls of fn
  * come together in a later turn, and hold everything that was published before this call. */

@@ -15,6 +15,9 @@ void event_rows_finish(struct event_rows *rows);
 /* filter->limit and subject as in event_filter; rows must be empty. */
 int event_rows_read(struct sql *db, const struct event_filter *filter, struct event_rows *rows,
                     struct error *reterr) _must_check_;
+/* How many match, limit and offset or not. */
+int event_rows_count(struct sql *db, const struct event_filter *filter,
+                     struct error *reterr) _must_check_;
 bool event_matches(const struct event *e, const struct event_filter *filter);
 
 /* The oldest stored id and the newest ever given; 0 when there is none. */

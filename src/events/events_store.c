@@ -3,6 +3,7 @@
  * gone. */
 #include "events/events_int.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -82,23 +83,53 @@ static void add_row(struct event_rows *rows, struct sql_stmt *st)
     rows->items[rows->count++] = e;
 }
 
+/* "FROM … WHERE …": what is not asked for must not stand in the way of an index. */
+static void write_where(char where[256], const struct event_filter *filter)
+{
+    snprintf(where, 256, "FROM events WHERE id %s ? AND %s AND %s AND %s",
+             filter->newest_first ? "<" : ">", filter->kind < 0 ? "? IS NULL" : "kind = ?",
+             filter->subject ? "subject = ?" : "? IS NULL",
+             filter->text ? "instr(lower(kind || ' ' || subject || ' ' || data), lower(?)) > 0"
+                          : "? IS NULL");
+}
+
+static int64_t bound_of(const struct event_filter *filter)
+{
+    return filter->newest_first && filter->after_id <= 0 ? INT64_MAX : filter->after_id;
+}
+
+static const char *kind_of(const struct event_filter *filter)
+{
+    return filter->kind < 0 ? NULL : event_kind_name((enum event_kind)filter->kind);
+}
+
+int event_rows_count(struct sql *db, const struct event_filter *filter, struct error *reterr)
+{
+    _cleanup_(sql_donep) struct sql_stmt *st = NULL;
+    char where[256], text[300];
+    int r;
+
+    write_where(where, filter);
+    snprintf(text, sizeof(text), "SELECT count(*) %s", where);
+    r = sql_query(db, &st, reterr, text, "ittt", bound_of(filter), kind_of(filter), filter->subject,
+                  filter->text);
+    r = r < 0 ? r : sql_next(st, reterr);
+    return r < 0 ? r : (int)MIN_OF(sql_int(st, 0), (int64_t)INT_MAX);
+}
+
 int event_rows_read(struct sql *db, const struct event_filter *filter, struct event_rows *rows,
                     struct error *reterr)
 {
     _cleanup_(sql_donep) struct sql_stmt *st = NULL;
-    const char *kind = filter->kind < 0 ? NULL : event_kind_name((enum event_kind)filter->kind);
-    int64_t bound = filter->newest_first && filter->after_id <= 0 ? INT64_MAX : filter->after_id;
-    char text[256];
+    char where[256], text[400];
     int r;
 
-    /* Eight texts in all; what is not asked for must not stand in the way of an index. */
+    write_where(where, filter);
     snprintf(text, sizeof(text),
-             "SELECT id, wall_ms, kind, subject, data FROM events WHERE id %s ? AND %s AND %s "
-             "ORDER BY id %s LIMIT ?",
-             filter->newest_first ? "<" : ">", kind ? "kind = ?" : "? IS NULL",
-             filter->subject ? "subject = ?" : "? IS NULL", filter->newest_first ? "DESC" : "ASC");
-    r = sql_query(db, &st, reterr, text, "itti", bound, kind, filter->subject,
-                  (int64_t)filter->limit);
+             "SELECT id, wall_ms, kind, subject, data %s ORDER BY id %s LIMIT ? OFFSET ?", where,
+             filter->newest_first ? "DESC" : "ASC");
+    r = sql_query(db, &st, reterr, text, "itttii", bound_of(filter), kind_of(filter),
+                  filter->subject, filter->text, (int64_t)filter->limit, (int64_t)filter->offset);
     if (r < 0) {
         return r;
     }

@@ -13,6 +13,7 @@ enum { FIRST_ROOM = 32 };
 struct history {
     struct request_record *records;
     size_t room, count, next; /* next: where the next one goes */
+    uint64_t total;           /* ever */
 };
 
 struct history *history_create(void)
@@ -37,7 +38,13 @@ void history_add(struct history *h, const struct request_record *r)
     }
     h->next = h->next == HISTORY_KEPT ? 0 : h->next;
     h->records[h->next++] = *r;
+    h->total++;
     h->count = MAX_OF(h->count, h->next);
+}
+
+uint64_t history_total(const struct history *h)
+{
+    return h->total;
 }
 
 const struct request_record *history_at(const struct history *h, size_t nth)

@@ -33,6 +33,8 @@ struct history *history_destroy(struct history *h);
 void history_add(struct history *h, const struct request_record *r);
 /* The nth latest (0: the last one); NULL beyond what is kept. Good until the turn ends. */
 const struct request_record *history_at(const struct history *h, size_t nth);
+/* How many were ever added. */
+uint64_t history_total(const struct history *h);
 /* The gateway's. */
 const struct history *gateway_history(const struct gateway *g);
 

@@ -188,6 +188,16 @@ static bool headers_come_later(const struct relay *r)
     return r->status == 200 && (r->mode == ANSWER_WHOLE || r->mode == ANSWER_HELD);
 }
 
+/* Its headers went while it waited, so who answers it is told as one more comment. */
+static void tell_served(struct relay *r)
+{
+    char text[128];
+    const int n = snprintf(text, sizeof(text), ": answered by %s, %llu ms in line\n\n", r->uuid,
+                           (unsigned long long)r->record.queue_ms);
+
+    relay_send(r, text, (size_t)n);
+}
+
 static void on_head(void *owner, const struct http_head *head)
 {
     struct relay *r = owner;
@@ -203,6 +213,9 @@ static void on_head(void *owner, const struct http_head *head)
     r->mode = mode_of(r, head);
     buf_init(&r->held, r->endpoint->translation ? WHOLE_MAX : REFUSAL_MAX);
     if (http_respond_started(r->x)) {
+        if (r->mode == ANSWER_EVENTS) {
+            tell_served(r);
+        }
         return;
     }
     keep_head(r, head);

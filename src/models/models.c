@@ -33,6 +33,7 @@ struct change {
     struct model_write write;
     struct model_config *config; /* add, update; the catalogue's after the commit */
     bool takes_over;             /* update: the model becomes the file's */
+    int64_t from_epoch;          /* update: of the definition that it was made of; 0: of none */
     bool unchanged;              /* success without a write */
     enum model_wish by;          /* want */
     models_done_fn done;
@@ -541,6 +542,10 @@ static void start_update(struct change *c, const struct model *model)
     struct model_config *config = c->config;
     bool turned_on = model_config_is_wanted(config) && !model_config_is_wanted(model->config);
 
+    if (c->from_epoch && c->from_epoch != model->epoch) {
+        make_ready(c, -ESTALE, "the definition was changed meanwhile");
+        return;
+    }
     free(config->id);
     config->id = xstrdup(model->config->id);
     if (refuse_taken_name(c)) {
@@ -679,26 +684,37 @@ void models_add(struct models *m, struct model_config *config, enum model_origin
     send(c);
 }
 
-static void update(struct models *m, int64_t id, struct model_config *config, bool takes_over,
-                   models_done_fn done, void *arg)
+static struct change *update_create(struct models *m, int64_t id, struct model_config *config,
+                                    models_done_fn done, void *arg)
 {
     struct change *c = change_create(m, ACTION_UPDATE, id, done, arg);
 
     c->config = config;
-    c->takes_over = takes_over;
-    enqueue(c);
+    return c;
 }
 
 void models_update(struct models *m, int64_t id, struct model_config *config, models_done_fn done,
                    void *arg)
 {
-    update(m, id, config, false, done, arg);
+    enqueue(update_create(m, id, config, done, arg));
+}
+
+void models_update_from(struct models *m, int64_t id, int64_t epoch, struct model_config *config,
+                        models_done_fn done, void *arg)
+{
+    struct change *c = update_create(m, id, config, done, arg);
+
+    c->from_epoch = epoch;
+    enqueue(c);
 }
 
 void models_take_over(struct models *m, int64_t id, struct model_config *config,
                       models_done_fn done, void *arg)
 {
-    update(m, id, config, true, done, arg);
+    struct change *c = update_create(m, id, config, done, arg);
+
+    c->takes_over = true;
+    enqueue(c);
 }
 
 void models_later(struct models *m, models_done_fn done, void *arg)

@@ -166,6 +166,10 @@ void models_add(struct models *m, struct model_config *config, enum model_origin
  * the model's. config is taken over in any case. */
 void models_update(struct models *m, int64_t id, struct model_config *config, models_done_fn done,
                    void *arg);
+/* The same with a definition that was made of the one of this epoch: -ESTALE when there is another
+ * one by the time its turn has come, so that nothing is undone unseen. */
+void models_update_from(struct models *m, int64_t id, int64_t epoch, struct model_config *config,
+                        models_done_fn done, void *arg);
 void models_remove(struct models *m, int64_t id, models_done_fn done, void *arg);
 /* Whoever defined it. A status that it has already changes nothing and is told to nobody but done.
  */

@@ -33,8 +33,10 @@ struct watched {
 struct monitor {
     struct monitor_in in;
     int64_t made_wall_ms;
-    uint64_t last_ms; /* of the last look */
-    struct series host;
+    uint64_t last_ms;       /* of the last look */
+    uint64_t seen_requests; /* of history_total, then */
+    struct notify signal;
+    struct series host, service;
     struct watched *watched; /* by ascending model_id */
     size_t count, cap, series_count;
     struct timer step;
@@ -155,7 +157,9 @@ static struct model_figures since_seen(const struct model_figures *seen,
     return (struct model_figures){ .requests = now->requests - seen->requests,
                                    .errors = now->errors - seen->errors,
                                    .total_response_ms =
-                                       now->total_response_ms - seen->total_response_ms };
+                                       now->total_response_ms - seen->total_response_ms,
+                                   .prompt_tokens = now->prompt_tokens - seen->prompt_tokens,
+                                   .output_tokens = now->output_tokens - seen->output_tokens };
 }
 
 static float cpu_percent(const struct watched *w, uint64_t elapsed_ms)
@@ -197,17 +201,34 @@ static bool is_over(const struct monitor *m, const struct watched *w)
     return last && last->wall_ms + MONITOR_SPAN_MS < world_wall_ms(m->in.world);
 }
 
-static void look_at_model(struct monitor *m, const struct model *model, uint64_t elapsed_ms)
+/* What a model adds to the service's sample. */
+static void sum_up(const struct monitor *m, const struct model *model,
+                   const struct model_figures *fresh, struct service_sample *s)
+{
+    const struct dispatch_load load = dispatch_model_load(m->in.dispatch, model->id);
+
+    s->requests += (uint32_t)fresh->requests;
+    s->errors += (uint32_t)fresh->errors;
+    s->prompt_tokens += fresh->prompt_tokens;
+    s->output_tokens += fresh->output_tokens;
+    s->in_flight += load.in_flight;
+    s->waiting += load.waiting;
+}
+
+static void look_at_model(struct monitor *m, const struct model *model, uint64_t elapsed_ms,
+                          struct service_sample *service)
 {
     const struct model_figures now = gateway_model_figures(m->in.gateway, model->config->id);
     struct watched *w = find(m, model->id);
-    struct model_figures fresh;
+    struct model_figures fresh = { 0 };
 
     if (!w && now.requests == 0) {
+        sum_up(m, model, &fresh, service);
         return;
     }
     w = w ? w : find_or_make(m, model->id);
     fresh = since_seen(&w->seen, &now);
+    sum_up(m, model, &fresh, service);
     if (w->tally.any || fresh.requests > 0) {
         add_sample(m, w, &fresh, elapsed_ms);
     } else if (is_over(m, w)) {
@@ -218,10 +239,28 @@ static void look_at_model(struct monitor *m, const struct model *model, uint64_t
     w->tally = (struct tally){ 0 };
 }
 
+/* The rest of the service's sample: times, and the tasks. */
+static void end_service_sample(struct monitor *m, struct service_sample *s)
+{
+    const struct history *h = gateway_history(m->in.gateway);
+    const uint64_t total = history_total(h);
+    struct task_counts tasks = { 0 };
+
+    if (m->in.tasks) {
+        tasks = tasks_counts(m->in.tasks, &(struct task_filter){ .kind = TASK_OF_QUEUE });
+    }
+    s->wall_ms = world_wall_ms(m->in.world);
+    s->tasks_pending = (uint32_t)tasks.by_state[TASK_PENDING];
+    s->tasks_running = (uint32_t)tasks.by_state[TASK_RUNNING];
+    service_sample_times(s, h, total - m->seen_requests);
+    m->seen_requests = total;
+}
+
 static void on_step(void *arg)
 {
     struct monitor *m = arg;
     const uint64_t now_ms = world_now_ms(m->in.world);
+    struct service_sample service = { 0 };
     const struct model *model;
     size_t cursor = 0;
 
@@ -229,9 +268,12 @@ static void on_step(void *arg)
     tally_instances(m);
     forget_removed(m);
     while ((model = models_next(m->in.models, &cursor))) {
-        look_at_model(m, model, now_ms - m->last_ms);
+        look_at_model(m, model, now_ms - m->last_ms, &service);
     }
+    end_service_sample(m, &service);
+    series_add(&m->service, &service);
     m->last_ms = now_ms;
+    notify_emit(&m->signal, &service);
     timer_start(&m->step, MONITOR_STEP_MS);
 }
 
@@ -240,6 +282,11 @@ static void on_step(void *arg)
 const struct gpu_host *monitor_host_at(const struct monitor *m, size_t i)
 {
     return series_at(&m->host, i);
+}
+
+const struct service_sample *monitor_service_at(const struct monitor *m, size_t i)
+{
+    return series_at(&m->service, i);
 }
 
 const struct monitor_sample *monitor_model_at(const struct monitor *m, int64_t model_id, size_t i)
@@ -280,6 +327,11 @@ struct monitor_window monitor_model_window(const struct monitor *m, const struct
     return ret;
 }
 
+struct notify *monitor_signal(struct monitor *m)
+{
+    return &m->signal;
+}
+
 /* ---- life ---- */
 
 struct monitor *monitor_create(const struct monitor_in *in)
@@ -290,6 +342,8 @@ struct monitor *monitor_create(const struct monitor_in *in)
     m->made_wall_ms = world_wall_ms(in->world);
     m->last_ms = world_now_ms(in->world);
     series_init(&m->host, sizeof(struct gpu_host), MONITOR_SAMPLES_MAX);
+    series_init(&m->service, sizeof(struct service_sample), MONITOR_SAMPLES_MAX);
+    notify_init(&m->signal);
     timer_init(&m->step, in->world, "monitor", on_step, m);
     timer_start(&m->step, MONITOR_STEP_MS);
     return m;
@@ -305,6 +359,7 @@ struct monitor *monitor_destroy(struct monitor *m)
         series_finish(&m->watched[i].samples);
     }
     series_finish(&m->host);
+    series_finish(&m->service);
     free(m->watched);
     free(m);
     return NULL;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Monitoring: how the host and the models were in the last hour, a sample every MONITOR_STEP_MS.
+ * Monitoring: how the host, the models and the service were in the last hour, a sample every
+ * MONITOR_STEP_MS.
  * (The devices' own samples are kept by gpu.h.) Nothing is measured here: the figures are those of
  * gpu, engines, dispatch and the gateway, but for the processor time of engines.
  *
@@ -14,11 +15,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/notify.h"
 #include "dispatch/dispatch.h"
 #include "engines/engines.h"
 #include "gateway/gateway.h"
 #include "gpu/gpu.h"
 #include "models/models.h"
+#include "monitor/service.h"
+#include "tasks/tasks.h"
 
 enum {
     MONITOR_STEP_MS = 10 * 1000,
@@ -36,7 +40,8 @@ struct monitor_in {
     const struct engines *engines;
     const struct dispatch *dispatch;
     const struct gateway *gateway;
-    const char *proc; /* where processes are looked at; NULL: "/proc" */
+    const struct tasks *tasks; /* NULL: there are none (tests) */
+    const char *proc;          /* where processes are looked at; NULL: "/proc" */
 };
 
 /* All that `in` points to must outlive the monitor. Its timer runs from now on. */
@@ -63,6 +68,10 @@ struct monitor_window {
 
 /* The oldest is 0; NULL beyond the last. Void after the turn. Never older than MONITOR_SPAN_MS. */
 const struct gpu_host *monitor_host_at(const struct monitor *m, size_t i);
+const struct service_sample *monitor_service_at(const struct monitor *m, size_t i);
 const struct monitor_sample *monitor_model_at(const struct monitor *m, int64_t model_id, size_t i);
 struct monitor_window monitor_model_window(const struct monitor *m, const struct model *model,
                                            int64_t since_wall_ms);
+
+/* Emits const struct service_sample * at the end of every step, when all of it is kept. */
+struct notify *monitor_signal(struct monitor *m);

@@ -4,6 +4,7 @@
  * is known how it went on. Numbers are given here, not by the store, so that a row can be closed
  * before it is known to be stored: writes run in order. The newest 100,000 rows are kept.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -351,7 +352,7 @@ struct query {
     struct list node;
     struct placement *p; /* NULL: destroyed meanwhile */
     struct placement_history_filter filter;
-    char *model;
+    char *model, *act, *text;
     struct placement_entry *entries;
     size_t count;
     void (*fn)(void *arg, const struct placement_entry *entry, int result);
@@ -377,20 +378,55 @@ static struct placement_entry entry_of(struct sql_stmt *st)
     };
 }
 
+static const char *act_condition(const char *act)
+{
+    return !act                                    ? "? IS NULL"
+           : str_eq(act, act_names[ACT_PREEMPTED]) ? "(act = ? OR act = 'swapped')"
+                                                   : "act = ?";
+}
+
+/* "FROM … WHERE …": what is not asked for must not stand in the way of an index. */
+static void write_where(char where[300], const struct query *q)
+{
+    snprintf(where, 300, "FROM placements WHERE wall_ms >= ? AND %s AND %s AND %s",
+             q->model ? "model_name = ?" : "? IS NULL", act_condition(q->act),
+             q->text ? "instr(lower(model_name || ' ' || for_model || ' ' || reason), lower(?)) > 0"
+                     : "? IS NULL");
+}
+
+static int count_rows(const struct query *q, struct sql *db, struct error *reterr)
+{
+    _cleanup_(sql_donep) struct sql_stmt *st = NULL;
+    char where[300], text[340];
+    int r;
+
+    write_where(where, q);
+    snprintf(text, sizeof(text), "SELECT count(*) %s", where);
+    r = sql_query(db, &st, reterr, text, "ittt", q->filter.since_wall_ms, q->model, q->act,
+                  q->text);
+    r = r < 0 ? r : sql_next(st, reterr);
+    return r < 0 ? r : (int)sql_int(st, 0); /* ROWS_KEPT at most */
+}
+
 static int run_query(struct store_op *op, struct sql *db, struct error *reterr)
 {
     struct query *q = container_of(op, struct query, op);
     _cleanup_(sql_donep) struct sql_stmt *st = NULL;
-    const char *text =
-        q->model ? "SELECT id, wall_ms, model_id, model_name, act, success, reason, place, "
-                   "duration_ms, for_model FROM placements WHERE model_name = ? AND wall_ms >= ? "
-                   "ORDER BY wall_ms DESC, id DESC LIMIT ?"
-                 : "SELECT id, wall_ms, model_id, model_name, act, success, reason, place, "
-                   "duration_ms, for_model FROM placements WHERE ? IS NULL AND wall_ms >= ? "
-                   "ORDER BY wall_ms DESC, id DESC LIMIT ?";
-    int r = sql_query(db, &st, reterr, text, "tii", q->model, q->filter.since_wall_ms,
-                      (int64_t)q->filter.limit);
+    const char *order = q->filter.oldest_first ? "ASC" : "DESC";
+    const int total = count_rows(q, db, reterr);
+    char where[300], text[512];
+    int r;
 
+    if (total < 0) {
+        return total;
+    }
+    write_where(where, q);
+    snprintf(text, sizeof(text),
+             "SELECT id, wall_ms, model_id, model_name, act, success, reason, place, duration_ms, "
+             "for_model %s ORDER BY wall_ms %s, id %s LIMIT ? OFFSET ?",
+             where, order, order);
+    r = sql_query(db, &st, reterr, text, "itttii", q->filter.since_wall_ms, q->model, q->act,
+                  q->text, (int64_t)q->filter.limit, (int64_t)q->filter.offset);
     if (r < 0) {
         return r;
     }
@@ -398,7 +434,7 @@ static int run_query(struct store_op *op, struct sql *db, struct error *reterr)
     while ((r = sql_next(st, reterr)) > 0) {
         q->entries[q->count++] = entry_of(st);
     }
-    return r;
+    return r < 0 ? r : total;
 }
 
 static void query_free(struct query *q)
@@ -410,6 +446,8 @@ static void query_free(struct query *q)
     }
     free(q->entries);
     free(q->model);
+    free(q->act);
+    free(q->text);
     free(q);
 }
 
@@ -418,7 +456,7 @@ static void answer_query(struct query *q, int result)
     for (size_t i = 0; i < q->count && result >= 0; i++) {
         q->fn(q->arg, &q->entries[i], 0);
     }
-    q->fn(q->arg, NULL, MIN_OF(result, 0));
+    q->fn(q->arg, NULL, result);
 }
 
 static void on_queried(struct store_op *op)
@@ -451,6 +489,8 @@ void placement_history(struct placement *p, const struct placement_history_filte
     q->filter = *filter;
     q->filter.limit = MIN_OF(MAX_OF(filter->limit, 1), ENTRIES_MAX);
     q->model = xstrdup_opt(filter->model);
+    q->act = xstrdup_opt(filter->act);
+    q->text = xstrdup_opt(filter->text);
     q->fn = fn;
     q->arg = arg;
     q->op.run = run_query;

@@ -191,10 +191,14 @@ struct placement_entry {
 struct placement_history_filter {
     unsigned limit; /* 1–1000 */
     int64_t since_wall_ms;
-    const char *model; /* public id; NULL: all; borrowed for the call */
+    const char *model; /* public id; NULL: all; borrowed for the call, as are the next two */
+    const char *act;   /* placement_act_name; "preempted" is "swapped" too; NULL: all */
+    const char *text;  /* stands in the model's name or the reason, in whatever case; NULL: all */
+    unsigned offset;   /* so many that match are skipped */
+    bool oldest_first;
 };
-/* Newest first: fn gets each entry (borrowed), then NULL with the result. All calls come together
- * in a later turn. */
+/* Newest first: fn gets each entry (borrowed), then NULL with how many match in all, or negative
+ * errno. All calls come together in a later turn. */
 void placement_history(struct placement *p, const struct placement_history_filter *filter,
                        void (*fn)(void *arg, const struct placement_entry *entry, int result),
                        void *arg);

@@ -159,6 +159,12 @@ static void add_figures(const struct plan_request *q, const struct planner_candi
     json_decref(more);
 }
 
+/* As the counts of a search have it. */
+static const char *bound_word(int b)
+{
+    return b == PLANNER_FITS ? "limits" : planner_bound_name((enum planner_bound)b);
+}
+
 json_t *plan_candidate_to_json(const struct plan_request *r, const struct planner_setup *setup,
                                const struct planner_candidate *c)
 {
@@ -183,6 +189,7 @@ json_t *plan_candidate_to_json(const struct plan_request *r, const struct planne
     } else {
         refusal(r, setup, c, why);
         json_object_set_new(plan, "infeasible_reason", json_string(why));
+        json_object_set_new(plan, "bound", json_string(bound_word((int)x->bound)));
     }
     return plan;
 }
@@ -193,9 +200,7 @@ json_t *plan_stats_to_json(const struct planner_findings *f)
     for (int b = 0; b < PLANNER_BOUND_MAX_; b++) {
         const size_t n = b == PLANNER_FITS ? f->found - f->meeting : f->refused_by[b];
 
-        json_object_set_new(
-            refused, b == PLANNER_FITS ? "limits" : planner_bound_name((enum planner_bound)b),
-            json_integer((json_int_t)n));
+        json_object_set_new(refused, bound_word(b), json_integer((json_int_t)n));
     }
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "total_plans", (json_int_t)f->tried,
                      "feasible_plans", (json_int_t)f->meeting, "infeasible_plans",

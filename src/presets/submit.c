@@ -14,7 +14,8 @@
 // clang-format off
 static const char *const known_inference[] = {
     "batch_size", "input_seq_length", "output_seq_length", "max_seq_length", "num_micro_batches", "rate_per_s", "request_rate", "prefix_hit",
-    "slo", "slo_ttft_ms", "slo_tpot_ms", "slo_e2e_ms", "speculation", "engine", "kv_dtype", "kv_cache_dtype", "chunk_tokens", "precision", NULL,
+    "slo", "slo_ttft_ms", "slo_tpot_ms", "slo_e2e_ms", "speculation", "engine", "kv_dtype", "kv_cache_dtype", "chunk_tokens", "precision",
+    "isl_cv", "osl_cv", NULL,
 };
 static const char *const known_constraints[] = {
     "max_chips", "top_k", "max_latency_ms", "min_throughput", "max_memory_ratio", "tp_divides_heads", "pp_divides_layers", "tp_within_node",
@@ -188,6 +189,8 @@ static void read_inference(const struct fields *f, unsigned positions, struct pl
     fields_require(f, "output_seq_length");
     q->isl = fields_count(f, "input_seq_length", 1, 100000000, 1);
     q->osl = fields_count(f, "output_seq_length", 1, 100000000, 1);
+    q->isl_cv = fields_number(f, "isl_cv", 0, 10, 0);
+    q->osl_cv = fields_number(f, "osl_cv", 0, 10, 0);
     q->concurrency = fields_count(f, "batch_size", 1, 10000000, 0);
     q->rate_per_s = fields_number(f, fields_pick(f, rates), 1e-9, 1e7, 0);
     q->prefix_hit = fields_number(f, "prefix_hit", 0, 1, 0);

@@ -137,10 +137,12 @@ static void count_parts(const struct fields *f, unsigned depth, struct tree *t)
     }
 }
 
-/* The fastest link of this type, one way, and the least latency. */
-static void read_connections(const struct fields *f, const char *type, struct planner_level *l)
+/* A connection is of the level that it names, or "intra" a board and "inter" beyond. Of several the
+ * fastest counts, one way, and the least latency. */
+static void read_connections(const struct fields *f, struct planner_level *l)
 {
     const json_t *connections = fields_get(f, "connections"), *one;
+    const char *type = str_eq(l->name, "board") ? "intra" : "inter";
     size_t i;
 
     json_array_foreach(UNCONST(json_t *, connections), i, one)
@@ -149,7 +151,8 @@ static void read_connections(const struct fields *f, const char *type, struct pl
         const double gbps = json_number_value(json_object_get(one, "bandwidth"));
         const double us = json_number_value(json_object_get(one, "latency"));
 
-        if (i >= CONNECTIONS_MAX || !kind || !str_eq(kind, type) || !(gbps > 0 && gbps < 1e6)) {
+        if (i >= CONNECTIONS_MAX || !kind || !(gbps > 0 && gbps < 1e6) ||
+            (!str_eq(kind, type) && !str_eq(kind, l->name))) {
             continue;
         }
         l->gbps = fmax(l->gbps, gbps);
@@ -168,7 +171,7 @@ static unsigned read_tree(const struct fields *f, struct planner_topology *t)
     for (int depth = CHIP; depth >= POD; depth--) {
         if (depth == CHIP || tree.widest[depth] > 1) {
             add_level(t, names[depth], (double)tree.widest[depth]);
-            read_connections(f, depth == CHIP ? "intra" : "inter", &t->levels[t->level_count - 1]);
+            read_connections(f, &t->levels[t->level_count - 1]);
         }
     }
     check_total(f, (double)tree.chips);
@@ -234,6 +237,9 @@ static unsigned read_counts(const struct fields *f, struct planner_topology *t)
     }
     if (pods > 1) {
         add_level(t, "cluster", pods);
+    }
+    for (unsigned i = 0; i < t->level_count; i++) {
+        read_connections(f, &t->levels[i]);
     }
     check_total(f, pods * racks * chips);
     return (unsigned)fmin(pods * racks * chips, CHIPS_MAX);

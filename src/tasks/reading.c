@@ -92,7 +92,7 @@ struct task *joined_row(struct sql_stmt *st)
 struct list_read {
     struct task_read read;
     struct task_query q;
-    char *type, *model;
+    char *type, *model, *text;
     bool counted; /* total is known */
     int64_t lanes[LANES_MAX];
     size_t lane_count;
@@ -102,6 +102,12 @@ struct list_read {
     tasks_list_fn fn;
     void *arg;
 };
+
+static const char text_condition[] =
+    " AND instr(lower(t.type || char(10) || l.name || char(10) || coalesce(t.error, '') || "
+    "char(10) "
+    "|| coalesce(CAST(i.input AS TEXT), '') || char(10) || coalesce(CAST(o.output AS TEXT), '')), "
+    "lower(?12)) > 0";
 
 /* State and order are written into the text, since an index is chosen by them; the rest is bound.
  */
@@ -118,18 +124,19 @@ static void write_where(const struct list_read *l, char *out, size_t size)
     snprintf(out, size,
              " FROM tasks t CROSS JOIN lanes l ON l.id = t.lane%s WHERE (?1 < 0 OR l.kind = ?1) "
              "AND (?2 = 0 OR t.lane IN (?3, ?4, ?5)) AND (?6 IS NULL OR t.type = ?6)%s%s "
-             "AND (?7 >= 0) AND (?8 < 0 OR t.class = ?8) AND (?9 < 0 OR t.dead = ?9)",
-             l->q.bodies ? " LEFT JOIN task_inputs i ON i.id = t.id "
-                           "LEFT JOIN task_outputs o ON o.id = t.id"
-                         : "",
-             state, batch);
+             "AND (?7 >= 0) AND (?8 < 0 OR t.class = ?8) AND (?9 < 0 OR t.dead = ?9) "
+             "AND (?10 = 0 OR t.created_ms >= ?10) AND (?11 = 0 OR t.created_ms <= ?11)%s",
+             l->q.bodies || l->text ? " LEFT JOIN task_inputs i ON i.id = t.id "
+                                      "LEFT JOIN task_outputs o ON o.id = t.id"
+                                    : "",
+             state, batch, l->text ? text_condition : " AND ?12 IS NULL");
 }
 
-#define FILTER_FORMAT "iiiiitiii"
+#define FILTER_FORMAT "iiiiitiiiiit"
 #define FILTER_VALUES(l)                                                                           \
     (int64_t)(l)->q.filter.kind, (int64_t)(l)->lane_count, (l)->lanes[0], (l)->lanes[1],           \
         (l)->lanes[2], (l)->type, (l)->q.filter.batch_id, (int64_t)(l)->q.filter.priority,         \
-        (int64_t)(l)->q.filter.dead
+        (int64_t)(l)->q.filter.dead, (l)->q.filter.from_ms, (l)->q.filter.to_ms, (l)->text
 
 static int count_matches(struct list_read *l, struct sql *db, const char *where,
                          struct error *reterr)
@@ -151,11 +158,11 @@ static char *list_text(const struct list_read *l, const char *where)
 {
     const char *order = order_columns[l->q.by], *way = l->q.ascending ? "ASC" : "DESC";
 
-    return xasprintf("SELECT " JOINED_COLUMNS "%s%s%s ORDER BY %s %s%s%s LIMIT ?11 OFFSET ?12",
+    return xasprintf("SELECT " JOINED_COLUMNS "%s%s%s ORDER BY %s %s%s%s LIMIT ?14 OFFSET ?15",
                      l->q.bodies ? ", i.input, i.options, o.output" : "", where,
                      l->q.after_id && l->q.by == TASKS_BY_CREATED
-                         ? (l->q.ascending ? " AND t.id > ?10" : " AND t.id < ?10")
-                         : " AND ?10 >= 0",
+                         ? (l->q.ascending ? " AND t.id > ?13" : " AND t.id < ?13")
+                         : " AND ?13 >= 0",
                      order, way, l->q.by == TASKS_BY_CREATED ? "" : ", t.id ",
                      l->q.by == TASKS_BY_CREATED ? "" : way);
 }
@@ -186,7 +193,7 @@ static int read_list(struct list_read *l, struct sql *db, const char *where, str
 static int run_list(struct store_op *op, struct sql *db, struct error *reterr)
 {
     struct list_read *l = container_of(op, struct list_read, read.op);
-    char where[640];
+    char where[1024];
     int r;
 
     if (l->q.offset > TASKS_OFFSET_MAX) {
@@ -220,6 +227,7 @@ static void finish_list(struct task_read *read)
     free(l->tasks);
     free(l->type);
     free(l->model);
+    free(l->text);
     free(l);
 }
 
@@ -295,12 +303,13 @@ void tasks_list(struct tasks *t, const struct task_query *query, tasks_list_fn d
     l->q.limit = MIN_OF(query->limit, TASKS_LIST_MAX);
     l->type = xstrdup_opt(f->type);
     l->model = xstrdup_opt(f->model);
+    l->text = f->text && *f->text ? xstrdup(f->text) : NULL;
     l->q.filter.model = l->model;
     if (f->dead == 1 && f->state < 0) {
         l->q.filter.state = TASK_FAILED; /* the dead are failed ones: an index knows them */
     }
     l->tasks = xcalloc(MAX_OF(l->q.limit, 1), sizeof(*l->tasks));
-    l->counted = f->batch_id == 0 && f->dead < 0;
+    l->counted = f->batch_id == 0 && f->dead < 0 && !l->text && f->from_ms == 0 && f->to_ms == 0;
     l->total = l->counted ? count_known(t, f) : 0;
     l->fn = done;
     l->arg = arg;

@@ -225,6 +225,8 @@ struct task_filter {
     int state, priority;      /* -1: all */
     int64_t batch_id;         /* 0: all */
     int dead;                 /* -1: all */
+    const char *text;         /* in input, output, error, type or model, whatever case; NULL: all */
+    int64_t from_ms, to_ms;   /* submitted in this time, the ends too; 0: open */
 };
 enum task_order_by {
     TASKS_BY_CREATED, /* by id */

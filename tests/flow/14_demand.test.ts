@@ -79,6 +79,8 @@ test('a streaming client that waits for the load gets its headers and comments, 
     assert.match(raw.text, /x-berth-queue-position: 1\r\n/i);
     assert.match(raw.text, /x-berth-expected-wait-ms: \d+\r\n/i);
     assert.match(raw.text, /\n: waiting for an instance, place 1/);
+    const [instance] = await quick.instances('slow-load');
+    assert.match(raw.text, new RegExp(`\n: answered by ${instance.id}, \\d+ ms in line\r?\n`), 'its headers could not say who answers');
     assert.match(raw.text, /data: \[DONE\]/);
     raw.close();
     assert.deepEqual(await quick.finish(), []);

@@ -173,7 +173,8 @@ test('bad bodies: 422 for the schema, 400 for what is not sensible, nothing stor
 test('validate always answers 200 and says what is wrong', async () => {
     const good = await daemon.post('/api/models/validate', whole('other'));
     assert.equal(good.status, 200);
-    assert.deepEqual({ ...good.json, warnings: [] }, { is_valid: true, errors: [], warnings: [] });
+    assert.deepEqual({ ...good.json, warnings: [], estimate: null, estimate_reason: null }, { is_valid: true, errors: [], warnings: [], estimate: null, estimate_reason: null });
+    assert.ok(good.json.estimate.total_bytes > 0);
     const bad = await daemon.post('/api/models/validate', { ...whole('other'), model_path: '/nowhere/x.gguf', parameters: { ctx_size: -1, threads: 0, binary: '/nowhere/server' } });
     assert.equal(bad.status, 200);
     assert.equal(bad.json.is_valid, false);
@@ -197,7 +198,7 @@ test('unknown models are 404 with a detail, on every path', async () => {
     const odd = await daemon.get('/api/models/first/unheard-of');
     assert.equal(odd.status, 404);
     assert.ok(odd.json.detail);
-    const method = await daemon.ask({ method: 'PATCH', path: '/api/models/first' });
+    const method = await daemon.ask({ method: 'POST', path: '/api/models/first' });
     assert.equal(method.status, 405);
     assert.ok(method.json.detail);
 });

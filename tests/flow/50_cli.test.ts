@@ -56,7 +56,7 @@ function berth(args: string[], environment: Record<string, string> = {}, timeout
 test('help names every command, and each has its own', async () => {
     const help = await berth(['help']);
     assert.equal(help.code, 0, help.err);
-    for (const command of ['serve', 'ps', 'models', 'load', 'stop', 'rm', 'logs', 'events', 'queue', 'why', 'history', 'policy', 'gpus', 'submit', 'tasks', 'batch', 'batches', 'ti', 'config', 'doctor', 'completion']) {
+    for (const command of ['serve', 'ps', 'models', 'load', 'stop', 'rm', 'logs', 'events', 'queue', 'why', 'history', 'policy', 'gpus', 'submit', 'tasks', 'batch', 'batches', 'ti', 'config', 'openapi', 'top', 'doctor', 'completion']) {
         assert.match(help.out, new RegExp(`^ *${command}\\b`, 'm'), command);
         const own = await berth([command, '--help']);
         assert.equal(own.code, 0, `${command} --help: ${own.err}`);

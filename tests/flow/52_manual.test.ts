@@ -10,7 +10,7 @@ import { test } from 'node:test';
 import { blocks, commands, isTyped, languages, manual, matches, pages, read, Reader } from './lib/manual.ts';
 import { berthBin, root } from './lib/paths.ts';
 
-const chapters = ['configuration.md', 'dispatch.md', 'gateway.md', 'installation.md', 'models.md', 'placement.md', 'planner.md', 'simulator.md', 'tasks.md'];
+const chapters = ['configuration.md', 'dashboard.md', 'dispatch.md', 'gateway.md', 'installation.md', 'models.md', 'placement.md', 'planner.md', 'simulator.md', 'tasks.md'];
 
 test('what is shown is compared as it should be', () => {
     assert.ok(matches('a ... c\n', 'a b c'));

@@ -199,6 +199,7 @@ test('the example of the contract, auto: ranked plans, true counts, updates unti
     assert.equal(now.progress, 100);
     assert.equal(now.experiment_name, 'moe-on-8');
     assert.equal(now.error, null);
+    assert.deepEqual(now.request, example(), 'what was submitted, as it came');
     for (const name of ['created_at', 'started_at', 'completed_at']) {
         assert.match(now[name], ISO, name);
     }
@@ -245,6 +246,7 @@ test('a model that does not fit: the refused plans stand there with zeros and th
         assert.equal(plan.is_feasible, false);
         assert.deepEqual([plan.throughput, plan.tps_per_chip, plan.ttft, plan.tpot, plan.mfu, plan.mbu, plan.score], [0, 0, 0, 0, 0, 0, 0]);
         assert.match(plan.infeasible_reason, /\d/);
+        assert.ok(search_stats.refused_by[plan.bound] > 0, `${plan.bound} is counted`);
     }
     assert.equal(search_stats.feasible_plans, 0);
     assert.equal(search_stats.total_plans, search_stats.infeasible_plans + (search_stats.pruned_plans ?? 0));

@@ -459,7 +459,7 @@ static void on_entry(void *arg, const struct placement_entry *entry, int result)
     struct counted *c = arg;
 
     if (!entry) {
-        assert_int_equal(result, 0);
+        assert_true(result >= (int)c->entries); /* how many match in all */
         c->done = true;
         return;
     }

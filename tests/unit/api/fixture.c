@@ -210,7 +210,8 @@ static void build(struct fixture *f)
                                                       .models = f->models,
                                                       .engines = f->engines,
                                                       .dispatch = f->dispatch,
-                                                      .gateway = f->gateway });
+                                                      .gateway = f->gateway,
+                                                      .tasks = f->tasks });
     f->router = router_create();
     f->api = api_create(&(struct api_in){ .world = f->world,
                                           .config = f->config,
@@ -275,6 +276,7 @@ struct fixture *fixture_create(void)
     listen_to(f, dispatch_demand_signal(f->dispatch), placement_on_demand, f->placement);
     listen_to(f, gpu_signal(f->gpu), placement_on_device, f->placement);
     listen_to(f, events_signal(f->events), api_on_event, f->api);
+    listen_to(f, monitor_signal(f->monitor), api_on_sample, f->api);
     gpu_start(f->gpu); /* nothing is placed before the devices are known */
     sim_run_for(f->world, 10);
     sim_set_program(f->world, "/engine", &engine_program, f);

@@ -36,7 +36,7 @@ struct fixture {
     struct http_server *server;
     struct access_listener tag;
     struct http_upstream *client;
-    struct listener listeners[16];
+    struct listener listeners[20];
     size_t listener_count;
     char dir[64]; /* real and temporary, the working directory: holds model.gguf and an executable
                      "engine" */

@@ -13,9 +13,9 @@ struct reader {
     struct http_call *call;
     int status;
     struct buf line;
-    bool in_gap;
+    bool in_gap, in_sample;
     int64_t ids[SEEN_MAX];
-    size_t count, comments;
+    size_t count, comments, samples;
     int64_t gap_from, gap_to;
     bool ended;
 };
@@ -26,6 +26,7 @@ static void on_line(struct reader *r, const char *line)
         r->comments++;
     } else if (str_starts(line, "event: ")) {
         r->in_gap = str_eq(line, "event: gap");
+        r->in_sample = str_eq(line, "event: sample");
     } else if (str_starts(line, "data: ")) {
         json_t *json = json_loads(line + 6, 0, NULL);
 
@@ -33,6 +34,11 @@ static void on_line(struct reader *r, const char *line)
         if (r->in_gap) {
             r->gap_from = json_integer_value(json_object_get(json, "from"));
             r->gap_to = json_integer_value(json_object_get(json, "to"));
+        } else if (r->in_sample) {
+            assert_true(json_is_object(json_object_get(json, "service")));
+            assert_int_equal(json_array_size(json_object_get(json, "devices")), 2);
+            assert_true(json_is_object(json_object_get(json, "host")));
+            r->samples++;
         } else {
             assert_in_range(r->count, 0, SEEN_MAX - 1);
             assert_true(json_is_string(json_object_get(json, "at")));
@@ -125,6 +131,18 @@ static void test_live(void **state)
     expect_row(r, events_last_id(f->events) - 2, 3);
     sim_run_for(f->world, 31000);
     assert_int_equal(r->comments, 2);
+    assert_int_equal(r->samples, 3);
+    expect_row(r, events_last_id(f->events) - 2, 3);
+    reader_free(r);
+    r = read_stream(f, "/api/events?kind=sample", NULL);
+    emit(f, 3, "others");
+    sim_run_for(f->world, 20000);
+    assert_int_equal(r->samples, 2);
+    expect_row(r, 0, 0);
+    reader_free(r);
+    r = read_stream(f, "/api/events?kind=model_wanted", NULL);
+    sim_run_for(f->world, 20000);
+    assert_int_equal(r->samples, 0);
     reader_free(r);
     fixture_destroy(f);
 }

@@ -158,7 +158,7 @@ static void test_refusals(void **state)
     ask_expect(f, 404, "POST", "/api/models/nope/stop", NULL);
     ask_expect(f, 404, "POST", "/api/models/nope/restart", NULL);
     ask_expect(f, 404, "GET", "/api/nothing", NULL);
-    ask_expect(f, 405, "PATCH", "/api/models/twice", NULL);
+    ask_expect(f, 405, "POST", "/api/models/twice", NULL);
     ask_expect(f, 307, "GET", "/api/models", NULL);
     memset(query, 'q', sizeof(query) - 1);
     memcpy(query, "/api/models?", 12);

@@ -103,7 +103,8 @@ static void test_openapi(void **state)
                          tasks_route_count + task_models_route_count + task_stats_route_count +
                          websockets_route_count + task_instances_route_count + batches_route_count +
                          evaluation_route_count + documents_route_count + planner_route_count +
-                         simulate_route_count + gateway_routes(f->gateway)->count +
+                         simulate_route_count + browse_route_count +
+                         gateway_routes(f->gateway)->count +
                          gateway_anthropic_routes(f->gateway)->count +
                          gateway_ollama_routes(f->gateway)->count);
     check_refs(a.json, a.json);
@@ -186,6 +187,8 @@ static void test_config(void **state)
     assert_string_equal(str(json_object_get(server, "listen"), "source"), "default");
     assert_null(strstr(a.body, "hush"));
     assert_non_null(json_object_get(json_object_get(server, "token"), "value"));
+    assert_true(json_is_true(json_object_get(json_object_get(server, "token"), "secret")));
+    assert_string_equal(str(json_object_get(server, "token"), "default"), "");
     assert_non_null(strstr(a.body, "BERTH_ENGINES_LLAMA_SERVER"));
     answer_finish(&a);
     fixture_destroy(f);

@@ -42,16 +42,19 @@ static void on_entry(void *arg, const struct placement_entry *e, int result)
     told.count++;
 }
 
-static void read_history(const char *model, unsigned limit)
+static void read_page(const struct placement_history_filter *filter)
 {
     told = (struct told){ 0 };
-    placement_history(rooms.placement,
-                      &(struct placement_history_filter){ .limit = limit, .model = model },
-                      on_entry, NULL);
+    placement_history(rooms.placement, filter, on_entry, NULL);
     assert_false(told.done); /* in a later turn */
     rooms_run(10);
     assert_true(told.done);
-    assert_int_equal(told.result, 0);
+    assert_true(told.result >= (int)told.count); /* how many match, of all pages */
+}
+
+static void read_history(const char *model, unsigned limit)
+{
+    read_page(&(struct placement_history_filter){ .limit = limit, .model = model });
 }
 
 /* The newest entry of a model with this word; fails when there is none. */
@@ -210,6 +213,39 @@ static void test_swap_order_and_return(void **state)
     entry("a", ACT_RECOVERED);
     assert_non_null(strstr(rooms.events_log, "model_recovered a\n"));
     assert_int_equal(placement_counts(rooms.placement).preemptions_last_hour, 1);
+    rooms_close();
+}
+
+/* Three decisions about a and b: pages of them, what is looked for, the eldest first. */
+static void test_pages_of_the_history(void **state)
+{
+    open_scene(1, 10 * GB, NULL);
+    rooms_model(A, 6 * GB, 3);
+    rooms_model(B, 6 * GB, 7);
+    rooms_want(A, true, WISH_USER);
+    rooms_run(1000);
+    rooms_want(B, true, WISH_USER);
+    rooms_run(8000);
+    assert_true(rooms_is_ready(B));
+    read_page(&(struct placement_history_filter){ .limit = 64 });
+    assert_int_equal(told.count, 3);
+    read_page(&(struct placement_history_filter){ .limit = 2, .offset = 2 });
+    assert_int_equal(told.count, 1);
+    assert_int_equal(told.result, 3);
+    assert_string_equal(told.model[0], "a");
+    assert_int_equal(told.entries[0].act, ACT_SCHEDULED);
+    read_page(&(struct placement_history_filter){ .limit = 1, .oldest_first = true });
+    assert_string_equal(told.model[0], "a");
+    assert_int_equal(told.entries[0].act, ACT_SCHEDULED);
+    read_page(&(struct placement_history_filter){ .limit = 64, .act = "preempted" });
+    assert_int_equal(told.result, 1);
+    assert_int_equal(told.entries[0].act, ACT_PREEMPTED);
+    read_page(&(struct placement_history_filter){ .limit = 64, .act = "failed" });
+    assert_int_equal(told.result, 0);
+    read_page(&(struct placement_history_filter){ .limit = 64, .text = "NO SUCH WORD" });
+    assert_int_equal(told.result, 0);
+    read_page(&(struct placement_history_filter){ .limit = 64, .text = "B", .model = "b" });
+    assert_int_equal(told.result, 1); /* its name */
     rooms_close();
 }
 
@@ -1172,6 +1208,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_places_what_fits),
         cmocka_unit_test(test_swap_order_and_return),
+        cmocka_unit_test(test_pages_of_the_history),
         cmocka_unit_test(test_memory_never_given_back),
         cmocka_unit_test(test_fall_is_seen),
         cmocka_unit_test(test_more_than_reserved),

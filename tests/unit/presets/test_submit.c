@@ -478,6 +478,50 @@ static void test_connections(void **state)
     }
 }
 
+/* A connection may name its level, in the tree and in counts; then "inter" is not told for it. */
+static void test_connections_by_level(void **state)
+{
+    static const char *const places[] = {
+        "\"pod_count\": 2, \"racks_per_pod\": 4, \"rack_config\": {\"boards\": [{\"count\": 2, "
+        "\"chips\": [{\"count\": 8}]}]}",
+        "\"pods\": [{\"racks\": [{\"boards\": [{\"chips\": [{}, {}]}, {\"chips\": [{}]}]}, "
+        "{\"boards\": [{\"chips\": [{}]}]}]}, {\"racks\": []}]",
+    };
+    static const double gbps[] = { 450, 100, 50, 25 }, us[] = { 1, 2, 5, 9 };
+    char text[512];
+
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+        json_t *body;
+
+        snprintf(text, sizeof(text),
+                 "{%s, \"connections\": ["
+                 "{\"type\": \"board\", \"bandwidth\": 450, \"latency\": 1},"
+                 "{\"type\": \"rack\", \"bandwidth\": 100, \"latency\": 2},"
+                 "{\"type\": \"pod\", \"bandwidth\": 50, \"latency\": 5},"
+                 "{\"type\": \"cluster\", \"bandwidth\": 25, \"latency\": 9}]}",
+                 places[i]);
+        body = example_with("topology", text);
+        json_object_set_new(body, "hardware", json_pack("{s:{s:s}}", "chip", "chip_type", "H100"));
+        json_object_del(body, "search_constraints");
+        assert_int_equal(read_it(body), 0);
+        assert_int_equal(request.topology.level_count, 4);
+        for (unsigned l = 0; l < 4; l++) {
+            assert_float_equal(request.topology.levels[l].gbps, gbps[l], 1e-9);
+            assert_float_equal(request.topology.levels[l].alpha_us, us[l], 1e-9);
+        }
+    }
+}
+
+static void test_lengths_that_vary(void **state)
+{
+    assert_int_equal(read_it(example_with("inference.isl_cv", "0.5")), 0);
+    assert_float_equal(request.question.isl_cv, 0.5, 0);
+    assert_int_equal(read_it(example_with("inference.osl_cv", "1.5")), 0);
+    assert_float_equal(request.question.osl_cv, 1.5, 0);
+    assert_int_equal(read_it(example_with("inference.osl_cv", "-1")), -EINVAL);
+    assert_string_equal(field, "inference.osl_cv");
+}
+
 /* So many nodes that nobody can count their chips. */
 static void test_too_many_nodes(void **state)
 {
@@ -519,6 +563,8 @@ int main(void)
         cmocka_unit_test(test_experts),
         cmocka_unit_test(test_model_blocks),
         cmocka_unit_test(test_connections),
+        cmocka_unit_test(test_connections_by_level),
+        cmocka_unit_test(test_lengths_that_vary),
         cmocka_unit_test(test_too_many_nodes),
     };
 
