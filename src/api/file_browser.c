@@ -309,6 +309,7 @@ int browser_list(const char *const *roots, const char *path, const struct paging
     if (r < 0) {
         return r;
     }
+    assert(real && dir);
     reading.folder = real;
     reading.fd = dirfd(dir);
     reading.directories = json_array();
@@ -338,6 +339,7 @@ int browser_look(const char *const *roots, const char *path, json_t **ret, struc
     if (r < 0) {
         return r;
     }
+    assert(real);
     if (stat(real, &st) < 0 || access(real, R_OK) < 0) {
         return refuse(path, errno, reterr);
     }

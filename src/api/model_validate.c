@@ -169,11 +169,11 @@ static json_t *estimate_json(struct api *api, const struct model_config *c,
                              const struct memory_need *need)
 {
     const unsigned n = MAX_OF(need->min_devices, 1u);
-    const uint64_t on_devices = n * memory_need_on(need, n, largest_device(api));
+    const uint64_t total = n * memory_need_on(need, n, largest_device(api)) + need->host_bytes;
 
     return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s}", "source",
                      need_source_name(need->source), "sentence", sentences[need->source],
-                     "total_bytes", (json_int_t)(on_devices + need->host_bytes), "weight_bytes",
+                     "total_bytes", (json_int_t)total, "weight_bytes",
                      (json_int_t)need->weight_bytes, "kv_bytes", (json_int_t)need->kv_bytes,
                      "compute_bytes", (json_int_t)need->compute_bytes, "runtime_bytes",
                      (json_int_t)need->runtime_bytes, "host_bytes", (json_int_t)need->host_bytes,

@@ -8,8 +8,8 @@
  *     log_info("engines", inst->name, "ready", kv_int("ms", n), kv_str("socket", path));
  *
  * topic is the room, object the thing (NULL for none), text a short constant phrase; figures go
- * into the key-value pairs. The last lines are kept, too (log_ring.h). As JSON (log.format: json) the same fields are members. Secrets are
- * never given to these functions. Any thread.
+ * into the key-value pairs. The last lines are kept, too (log_ring.h). As JSON (log.format: json)
+ * the same fields are members. Secrets are never given to these functions. Any thread.
  */
 #pragma once
 

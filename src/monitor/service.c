@@ -31,6 +31,7 @@ static int compare(const void *a, const void *b)
 /* The smallest that 95 of 100 do not exceed. */
 static struct service_times sum_up(struct times *t)
 {
+    const size_t rank = (t->count * PERCENTILE + 99) / 100; /* from 1 */
     double sum = 0;
 
     if (t->count == 0) {
@@ -42,7 +43,7 @@ static struct service_times sum_up(struct times *t)
     qsort(t->ms, t->count, sizeof(t->ms[0]), compare);
     return (struct service_times){
         .mean_ms = (float)(sum / (double)t->count),
-        .p95_ms = (float)t->ms[(t->count * PERCENTILE + 99) / 100 - 1],
+        .p95_ms = (float)t->ms[rank - 1],
     };
 }
 

@@ -129,7 +129,8 @@ static void test_answers(void **state)
     expect(NULL, GET("https://app.example"), WORDS(" 200 "), WORDS("Access-Control", "Vary"));
     expect(named, GET("https://app.example"),
            WORDS((ALLOW ": https://app.example\r\n"), "Vary: Origin\r\n",
-                 "Access-Control-Expose-Headers: x-request-id, x-total-count, retry-after", "hello"),
+                 "Access-Control-Expose-Headers: x-request-id, x-total-count, retry-after",
+                 "hello"),
            WORDS("Credentials", ALLOW ": *"));
     expect(named, GET("https://other.example"), WORDS(" 200 ", "Vary: Origin\r\n"),
            WORDS("Access-Control"));

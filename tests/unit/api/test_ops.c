@@ -97,16 +97,15 @@ static void test_openapi(void **state)
         }
         routes++;
     }
-    assert_int_equal(routes,
-                     models_route_count + events_route_count + ops_route_count + proxy_route_count +
-                         system_route_count + scheduler_route_count + monitoring_route_count +
-                         tasks_route_count + task_models_route_count + task_stats_route_count +
-                         websockets_route_count + task_instances_route_count + batches_route_count +
-                         evaluation_route_count + documents_route_count + planner_route_count +
-                         simulate_route_count + browse_route_count +
-                         gateway_routes(f->gateway)->count +
-                         gateway_anthropic_routes(f->gateway)->count +
-                         gateway_ollama_routes(f->gateway)->count);
+    assert_int_equal(
+        routes, models_route_count + events_route_count + ops_route_count + proxy_route_count +
+                    system_route_count + scheduler_route_count + monitoring_route_count +
+                    tasks_route_count + task_models_route_count + task_stats_route_count +
+                    websockets_route_count + task_instances_route_count + batches_route_count +
+                    evaluation_route_count + documents_route_count + planner_route_count +
+                    simulate_route_count + browse_route_count + gateway_routes(f->gateway)->count +
+                    gateway_anthropic_routes(f->gateway)->count +
+                    gateway_ollama_routes(f->gateway)->count);
     check_refs(a.json, a.json);
     answer_finish(&a);
     fixture_destroy(f);

@@ -192,9 +192,10 @@ static void test_figures_and_history(void **state)
     list = json_object_get(a.json, "requests");
     assert_int_equal(json_array_size(list), 2);
     first = json_array_get(list, 0); /* the latest */
-    assert_members(first, "model_id timestamp method path status_code status_class response_time request_size "
-                          "response_size client_ip user_agent queue_time first_byte_time "
-                          "prompt_tokens output_tokens ?instance ?error_message");
+    assert_members(
+        first, "model_id timestamp method path status_code status_class response_time request_size "
+               "response_size client_ip user_agent queue_time first_byte_time "
+               "prompt_tokens output_tokens ?instance ?error_message");
     assert_string_equal(str(first, "method"), "POST");
     assert_int_equal(num(first, "status_code"), 500);
     assert_int_equal(num(first, "request_size"), 2);
