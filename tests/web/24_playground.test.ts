@@ -32,7 +32,7 @@ test('an answer, what it took and who gave it; kept over a reload, gone when it 
     const { id } = await daemon.readyInstance('talker');
     await withPage(`${daemon.url}/#/playground?model=talker`, {}, async (page) => {
         await page.getByLabel('System prompt').fill('Be kind.');
-        await page.getByLabel('Most tokens').fill('6');
+        await page.getByLabel('Max tokens').fill('6');
         await ask(page, 'talker', 'Hello you');
         const answer = page.locator('[data-role=assistant]');
         await answer.getByText('Hello from berth!').waitFor();
