@@ -115,6 +115,7 @@ test("berth's own log is followed, filtered, paused and saved", async () => {
         await until('what was missed', async () => (await log.locator('.log-line').count()) > before);
 
         await page.getByRole('searchbox', { name: 'Find in the log' }).fill('');
+        assert.ok(await log.locator('.log-line', { hasText: ' info ' }).count() > 0, 'there are lines to leave out');
         await page.getByLabel('From level').selectOption('error');
         await until('errors alone', async () => (await log.locator('.log-line').allInnerTexts()).every((line) => / error /.test(line)));
         await page.getByRole('combobox', { name: 'Log' }).selectOption('alpha');
