@@ -154,7 +154,7 @@ test('the page of a model: why, instances, log, history, definition', async () =
         await page.getByText('The engine answers').waitFor();
         await page.locator('tbody tr').getByText('Ready').waitFor();
         await page.getByRole('tab', { name: 'Metrics' }).click();
-        await page.getByRole('heading', { name: 'Response time' }).waitFor();
+        await page.getByRole('heading', { name: 'Mean time of a request' }).waitFor();
         await page.getByRole('tab', { name: 'Log' }).click();
         await page.getByRole('log').getByText('listening').waitFor();
         await page.getByRole('tab', { name: 'History' }).click();

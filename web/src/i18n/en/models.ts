@@ -56,9 +56,6 @@ export default {
     },
     health: { healthy: 'Healthy', unhealthy: 'Not healthy', unknown: 'Health unknown', probe: 'Probe now', last: 'Last probe' },
     endpointOwn: 'Endpoint', instances: 'Instances',
-    metrics: {
-        requests: 'Requests', errors: 'Errors', perStep: 'in 10 s', response: 'Response time, mean', busy: 'In flight', memory: 'Memory', gpu: 'GPU use', cpu: 'CPU use',
-    },
     history: {
         decisions: 'Decisions of placement', events: 'Events', action: 'Decision', took: 'Took', anyAction: 'Any decision', what: 'What', detail: 'Details',
         actions: { scheduled: 'Placed', preempted: 'Moved aside', swapped: 'Gave way', recovered: 'Came back', failed: 'Not placed' }, noDecisions: 'Nothing was decided yet', noEvents: 'Nothing has happened yet',

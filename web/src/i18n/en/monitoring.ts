@@ -12,6 +12,6 @@ export default {
         utilization: 'Utilisation', memory: 'Memory in use', temperature: 'Temperature', power: 'Power', name: '{id}: {name}',
         none: 'berth sees no device.',
     },
-    model: { choose: 'Model', open: 'Open the model', requests: 'Requests per second', latency: 'Mean time of a request', errors: 'Failed requests per second', memory: 'Memory in use', none: 'There is no model yet.', mean: 'Mean time', rate: 'Requests/s', errorRate: 'Failed', lastHour: 'Requests in the last hour' },
+    model: { choose: 'Model', open: 'Open the model', requests: 'Requests per second', latency: 'Mean time of a request', errors: 'Failed requests per second', memory: 'Memory in use', none: 'There is no model yet.', mean: 'Mean time', rate: 'Requests/s', errorRate: 'Failed', lastHour: 'Requests in the last hour', busy: 'In flight', gpu: 'GPU use', cpu: 'CPU use' },
     host: { cpu: 'Processor', memory: 'Memory', load: 'Load', network: 'Network', sent: 'sent', received: 'received', load1: '1 min', load5: '5 min', load15: '15 min' },
 };

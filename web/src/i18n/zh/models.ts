@@ -59,10 +59,6 @@ export default {
     },
     health: { healthy: '健康', unhealthy: '不健康', unknown: '健康状态未知', probe: '立即检查', last: '上次检查' },
     endpointOwn: '请求地址', instances: '实例',
-    metrics: {
-        requests: '请求', errors: '错误', perStep: '每 10 秒', response: '平均响应时间', busy: '处理中', memory: '内存', gpu: 'GPU 使用率', cpu: 'CPU 使用率',
-
-    },
     history: {
         decisions: '放置决定', events: '事件', action: '决定', took: '用时', anyAction: '所有决定', what: '内容', detail: '详情',
         actions: { scheduled: '已放置', preempted: '已让位', swapped: '轮换让出', recovered: '已恢复', failed: '未能放置' }, noDecisions: '尚无决定', noEvents: '尚无事件',

@@ -15,6 +15,6 @@ export default {
         utilization: '利用率', memory: '已用内存', temperature: '温度', power: '功率', name: '{id}：{name}',
         none: 'berth 没有发现设备。',
     },
-    model: { choose: '模型', open: '打开模型', requests: '每秒请求数', latency: '请求平均时长', errors: '每秒失败请求数', memory: '已用内存', none: '还没有模型。', mean: '平均时长', rate: '请求/秒', errorRate: '失败率', lastHour: '最近一小时请求数' },
+    model: { choose: '模型', open: '打开模型', requests: '每秒请求数', latency: '请求平均时长', errors: '每秒失败请求数', memory: '已用内存', none: '还没有模型。', mean: '平均时长', rate: '请求/秒', errorRate: '失败率', lastHour: '最近一小时请求数', busy: '处理中', gpu: 'GPU 使用率', cpu: 'CPU 使用率' },
     host: { cpu: '处理器', memory: '内存', load: '负载', network: '网络', sent: '发送', received: '接收', load1: '1 分钟', load5: '5 分钟', load15: '15 分钟' },
 } satisfies Like<typeof en>;

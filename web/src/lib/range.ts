@@ -6,7 +6,7 @@ import { dateOf } from '@/lib/format';
 export const RANGES = [10, 30, 60] as const;
 export const minutes = ref<number>(60);
 
-export function within<T extends { timestamp: string | null }>(rows: readonly T[]): readonly T[] {
-    const since = Date.now() - minutes.value * 60 * 1000;
-    return minutes.value === 60 ? rows : rows.filter(({ timestamp }) => (dateOf(timestamp)?.getTime() ?? 0) >= since);
+export function within<T extends { timestamp: string | null }>(rows: readonly T[], span = minutes.value): readonly T[] {
+    const since = Date.now() - span * 60 * 1000;
+    return span === 60 ? rows : rows.filter(({ timestamp }) => (dateOf(timestamp)?.getTime() ?? 0) >= since);
 }
