@@ -41,7 +41,7 @@ class Terminal {
     constructor(command: string, more: Record<string, string> = {}) {
         this.child = spawn('script', ['--quiet', '--return', '--flush', '--command', command, '/dev/null'], { env: environment(more), stdio: ['pipe', 'pipe', 'inherit'] });
         this.child.stdout!.on('data', (data) => (this.text += data));
-        this.ended = new Promise((done) => this.child.once('exit', (code) => done(code ?? -1)));
+        this.ended = new Promise((done) => this.child.once('close', (code) => done(code ?? -1))); // its output is read to the end by then
     }
 
     /** What stands on the screen, without colours. */

@@ -200,12 +200,14 @@ test('results come while one looks on: nobody has to reload', async () => {
 test('deleting asks first, and leads back', async () => {
     const id = await completed(question({ experiment_name: 'goes' }));
     await withPage(open(`/planner/results/${id}`), {}, async (page) => {
-        const button = page.getByRole('button', { name: 'Delete', exact: true });
+        const button = page.getByRole('main').getByRole('button', { name: 'Delete', exact: true });
+        const dialog = page.getByRole('dialog');
         await button.click();
-        await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+        await dialog.getByRole('button', { name: 'Cancel' }).click();
+        await dialog.waitFor({ state: 'hidden' });
         assert.equal((await task(id)).status, 'completed');
         await button.click();
-        await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+        await dialog.getByRole('button', { name: 'Delete' }).click();
         await page.waitForURL(/#\/planner$/);
         assert.equal((await daemon.get(`/api/evaluation/tasks/${id}`)).status, 404);
     });

@@ -63,6 +63,7 @@ test('hundreds of events are a few questions', async () => {
             await Promise.all(Array.from({ length: 20 }, () => daemon.post('/api/v1/tasks', { model_id: 'alpha', type: 'text-generation', input: 'later', delay: 3600 })));
         }
         await page.locator('[data-test=tasks]').getByText(`${MANY} in all`).waitFor();
+        await page.locator('[data-test=queue-cards]').getByText(`${MANY}`, { exact: true }).waitFor();
         assert.ok(asked > 0 && asked < MANY / 4, `${asked} questions`);
     });
 });
