@@ -115,6 +115,7 @@ struct wait {
     int64_t model_id;
     const char *message;             /* of the good answer, a constant */
     int status;                      /* of the good answer */
+    bool start;                      /* by a person */
     bool retry;                      /* start: the model was wanted already, begin a new round */
     bool dry_run;                    /* schedule: nothing is to be done */
     int priority;                    /* prioritize: the new one */

@@ -457,6 +457,9 @@ static void on_wished(void *arg, int result, int64_t id, const struct error *e)
 {
     struct wait *w = arg;
 
+    if (w->api && w->start && result >= 0) {
+        placement_on_start(w->api->in.placement, w->model_id);
+    }
     if (w->api && w->retry && result >= 0) {
         engines_retry(w->api->in.engines, w->model_id);
     }
@@ -512,6 +515,7 @@ static void want(struct api *api, struct http_exchange *x, const struct model *m
     const struct instance *inst = engines_of_model(api->in.engines, model->id);
     struct wait *w = wait_create(api, x, model->config->id, model->id);
 
+    w->start = true;
     w->retry = model->wanted && any_is_down(api, model->id);
     w->message = inst && inst->state == INSTANCE_READY ? "running" : "starting";
     w->settled = running_settled;

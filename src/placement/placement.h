@@ -69,6 +69,9 @@ void placement_keep_alive(struct placement *p, int64_t model_id, int64_t keep_al
 /* A request asks for the model to be unloaded: so it is as soon as nothing runs, unless it is
  * pinned. Nothing, when it is not loaded. */
 void placement_let_go(struct placement *p, int64_t model_id);
+/* A person has started it, though requests had already: from now on it waits for its place without
+ * them too. Of one that nobody wanted before, the catalogue tells. */
+void placement_on_start(struct placement *p, int64_t model_id);
 /* When the model will be unloaded if nobody asks for it, as wall time in ms; 0: never, or it is not
  * loaded. While it is busy: from now. */
 int64_t placement_expires_wall_ms(const struct placement *p, int64_t model_id);

@@ -103,6 +103,9 @@ void seat_release(struct placement *p, struct seat *s, const char *why);
 void seats_hear_instance(struct placement *p, const struct instance_change *c);
 /* A reading has come: the most that was used while something ends there is remembered. */
 void seats_note_used(struct placement *p);
+/* What has ended gave this back: what was used before counts without it, here and for other ghosts.
+ */
+void seats_note_free(struct placement *p, const struct place_share *share);
 void seats_sweep(struct placement *p); /* frees those whose instances are gone */
 void seats_finish(struct placement *p);
 struct ghost *ghost_free(struct ghost *g);
@@ -120,9 +123,9 @@ struct room {
     unsigned seen_loads;    /* of them: before the last good reading */
     /* Of the last count: */
     uint64_t taken_bytes, held_bytes, reserved_bytes;
-    uint64_t ending_bytes; /* of the taken: of those whose processes end or have ended */
-    bool moving;           /* something loads or leaves there */
-    bool loading;          /* something loads there */
+    uint64_t loading_bytes; /* of the taken: of those that load, and may show in no reading yet */
+    uint64_t ending_bytes;  /* of the taken: of those whose processes end or have ended */
+    bool moving;            /* something loads or leaves there */
 };
 struct room *room_of(struct placement *p, int device); /* makes it; void after the next call */
 /* What lies on these devices changes: readings from before are not believed. */

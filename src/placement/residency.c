@@ -218,6 +218,15 @@ void placement_let_go(struct placement *p, int64_t model_id)
     }
 }
 
+void placement_on_start(struct placement *p, int64_t model_id)
+{
+    struct stay *s = stay_find(p, model_id);
+
+    if (s) {
+        s->by_demand = false;
+    }
+}
+
 int64_t placement_expires_wall_ms(const struct placement *p, int64_t model_id)
 {
     const struct stay *s = stay_find(p, model_id);

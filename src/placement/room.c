@@ -3,8 +3,8 @@
  * What lies on each device: what is ours by what was placed, what is not by what the devices read.
  * While something loads or leaves there, or a reading may be older than the last change, what is
  * somebody else's is held to be as large as it was: so nothing is counted twice and nothing twice
- * free. A ghost goes when the used memory can be explained without it, and has fallen by what it is
- * known to have taken; or when placement.verify_timeout is over.
+ * free. A ghost goes when the used memory can be explained without it, and has fallen by what it
+ * took, or needs nothing of what loads or ends; or when placement.verify_timeout is over.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +71,7 @@ static void count_seat(struct placement *p, const struct seat *s)
             r->taken_bytes += use_of(s, &s->place.shares[i]);
             r->ending_bytes += s->state == INSTANCE_STOPPING ? s->place.shares[i].bytes : 0;
             r->moving |= s->state != INSTANCE_READY;
-            r->loading |= s->state == INSTANCE_STARTING;
+            r->loading_bytes += s->state == INSTANCE_STARTING ? s->place.shares[i].bytes : 0;
         }
     }
 }
@@ -84,8 +84,9 @@ static void count_ours(struct placement *p)
     for (size_t i = 0; i < p->room_count; i++) {
         struct room *r = &p->rooms[i];
 
-        r->taken_bytes = r->ending_bytes = r->held_bytes = r->reserved_bytes = 0;
-        r->moving = r->loading = false;
+        r->taken_bytes = r->loading_bytes = r->ending_bytes = 0;
+        r->held_bytes = r->reserved_bytes = 0;
+        r->moving = false;
     }
     list_for_each (s, &p->seats, node) {
         count_seat(p, s);
@@ -104,7 +105,9 @@ static void count_others(struct placement *p)
 
     while ((d = gpu_next(p->gpu, &cursor))) {
         struct room *r = room_of(p, d->index);
-        uint64_t ours = r->taken_bytes + r->held_bytes;
+        /* At the first look, what loads or ends may show in no reading: it explains nothing. */
+        uint64_t ours = r->known ? r->taken_bytes + r->held_bytes
+                                 : r->taken_bytes - r->loading_bytes - r->ending_bytes;
         uint64_t rest = d->memory_used_bytes - MIN_OF(ours, d->memory_used_bytes);
         /* What an ended process of ours has left behind is nobody's by the device's list. */
         uint64_t left = MIN_OF(r->ending_bytes + r->held_bytes, d->foreign_bytes);
@@ -133,7 +136,7 @@ static bool is_free(struct placement *p, const struct ghost *g, unsigned i)
 {
     const struct gpu_device *d = gpu_find(p->gpu, g->held.shares[i].device);
     const struct room *r = room_of(p, g->held.shares[i].device);
-    uint64_t bytes = g->held.shares[i].bytes, fall = g->fall[i], used;
+    uint64_t bytes = g->held.shares[i].bytes, used, fall, most;
 
     if (!d) {
         return true;
@@ -142,18 +145,26 @@ static bool is_free(struct placement *p, const struct ghost *g, unsigned i)
         return false;
     }
     used = d->memory_used_bytes;
-    if (used > r->other_bytes + r->taken_bytes + r->held_bytes - bytes + bytes / 10) {
+    most = r->other_bytes + r->taken_bytes + r->held_bytes - bytes + bytes / 10;
+    if (used > most) {
         return false;
     }
-    /* What has begun to load meanwhile hides the fall. */
-    return r->loads != g->loads[i] || used + fall - fall / 10 <= MAX_OF(g->before[i], fall);
+    fall = g->fall[i] ? g->fall[i] : bytes;
+    if (used + fall - fall / 10 <= MAX_OF(g->before[i], fall)) {
+        return true;
+    }
+    /* What loads may hide the fall. But what lingers may look like what loads, or like what ends
+     * and has given its own back already: they get no credit. */
+    return used + r->loading_bytes + r->ending_bytes <= most &&
+           (g->fall[i] == 0 || r->loads != g->loads[i]);
 }
 
 static void drop_share(struct placement *p, struct ghost *g, unsigned i)
 {
-    struct room *r = room_of(p, g->held.shares[i].device);
+    const struct place_share free_share = g->held.shares[i];
+    struct room *r = room_of(p, free_share.device);
 
-    r->held_bytes -= MIN_OF(r->held_bytes, g->held.shares[i].bytes);
+    r->held_bytes -= MIN_OF(r->held_bytes, free_share.bytes);
     g->held.count--;
     for (unsigned k = i; k < g->held.count; k++) {
         g->held.shares[k] = g->held.shares[k + 1];
@@ -161,6 +172,7 @@ static void drop_share(struct placement *p, struct ghost *g, unsigned i)
         g->fall[k] = g->fall[k + 1];
         g->loads[k] = g->loads[k + 1];
     }
+    seats_note_free(p, &free_share); /* one fall frees one ghost */
 }
 
 static void give_up(struct placement *p, struct ghost *g)
@@ -174,6 +186,17 @@ static void give_up(struct placement *p, struct ghost *g)
     }
 }
 
+/* What loads may hide that it is free; before the next thing loads there, there is a reading. */
+static bool is_hidden(struct placement *p, const struct ghost *g)
+{
+    for (unsigned i = 0; i < g->held.count; i++) {
+        if (room_of(p, g->held.shares[i].device)->loading_bytes > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Tells whether it is gone. */
 static bool watch(struct placement *p, struct ghost *g)
 {
@@ -184,7 +207,7 @@ static bool watch(struct placement *p, struct ghost *g)
             drop_share(p, g, i - 1);
         }
     }
-    if (g->held.count > 0 && now < g->since_ms + p->verify_timeout_ms) {
+    if (g->held.count > 0 && (now < g->since_ms + p->verify_timeout_ms || is_hidden(p, g))) {
         return false;
     }
     if (g->left_id) {

@@ -401,7 +401,7 @@ static void begin_watch(struct wish *w)
     stay->force = w->ask.force;
     stay->no_preempt = !w->ask.allow_preemption;
     stay->called = true;
-    stay->by_demand = false;
+    placement_on_start(p, w->ask.model_id);
     w->phase = WISH_WATCHES;
     timer_start(&w->timer, ANSWER_MS);
     while (w->ask.force && (inst = engines_next(p->engines, &cursor))) {

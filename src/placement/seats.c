@@ -122,6 +122,28 @@ void seats_note_used(struct placement *p)
     }
 }
 
+static void lower(const struct place *place, uint64_t used[], const struct place_share *by)
+{
+    for (unsigned i = 0; i < place->count; i++) {
+        if (place->shares[i].device == by->device) {
+            used[i] -= MIN_OF(used[i], by->bytes);
+        }
+    }
+}
+
+void seats_note_free(struct placement *p, const struct place_share *share)
+{
+    struct seat *s;
+    struct ghost *g;
+
+    list_for_each (s, &p->seats, node) {
+        lower(&s->place, s->used_then, share);
+    }
+    list_for_each (g, &p->ghosts, node) {
+        lower(&g->held, g->before, share);
+    }
+}
+
 static void add_share(struct placement *p, struct ghost *g, const struct seat *s, unsigned share_at)
 {
     const struct place_share *share = &s->place.shares[share_at];
@@ -137,7 +159,7 @@ static void add_share(struct placement *p, struct ghost *g, const struct seat *s
     r = room_of(p, share->device);
     g->before[i] = MAX_OF(s->used_then[share_at], r->used_bytes);
     g->fall[i] = place_bytes_on(&s->taken, share->device);
-    g->loads[i] = MIN_OF(r->seen_loads, r->loads - r->loading);
+    g->loads[i] = MIN_OF(r->seen_loads, r->loads - (r->loading_bytes > 0));
     g->held.count++;
 }
 

@@ -119,6 +119,27 @@ test('two loads at once where one fits: one runs, the other waits, and comes whe
     assert.ok(await watch.end() <= placeable);
 });
 
+test('who asked first goes, but a person has started the model meanwhile: it keeps its place in the queue', async () => {
+    const { daemon } = cards;
+    await cards.up('top', 700, 9);
+    for (const start of [false, true]) {
+        await cards.define('low', 700, 3);
+        const client = await cards.stream('low', {});
+        await until('it to wait', async () => (await daemon.status('low')) === 'queued');
+        if (start) {
+            assert.equal((await daemon.post('/api/models/low/start')).status, 200);
+        }
+        client.close();
+        if (start) {
+            await pause(500); // it would go at the next decision
+            assert.equal(await daemon.status('low'), 'queued');
+        } else {
+            await daemon.waitStatus('low', 'stopped');
+        }
+        await cards.remove('low');
+    }
+});
+
 test('two loads at once where both fit: one after the other', async () => {
     for (const id of ['a', 'b', 'c']) {
         await cards.define(id, 200, 5, {}, { load_ms: 300 });

@@ -61,6 +61,10 @@ void placement_keep_alive(struct placement *p, int64_t model_id, int64_t keep_al
 {
 }
 
+void placement_on_start(struct placement *p, int64_t model_id)
+{
+}
+
 void placement_let_go(struct placement *p, int64_t model_id)
 {
 }

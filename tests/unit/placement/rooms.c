@@ -574,6 +574,9 @@ void rooms_want(int64_t id, bool wanted, enum model_wish by)
         m->model.wanted = wanted;
         placement_on_model(rooms.placement, &c);
     }
+    if (wanted && by == WISH_USER) {
+        placement_on_start(rooms.placement, id); /* as the door does */
+    }
     if (!wanted && e) {
         stop_engine(e);
     }

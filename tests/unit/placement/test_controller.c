@@ -991,6 +991,99 @@ static void test_nobody_waits_any_more(void **state)
     rooms_close();
 }
 
+/* What a person has started waits without requests too, whoever was first. */
+static void test_started_while_requests_wait(void **state)
+{
+    open_scene(1, 10 * GB, NULL);
+    rooms_model(A, 6 * GB, 8);
+    rooms_model(B, 6 * GB, 5);
+    rooms_want(A, true, WISH_USER);
+    rooms_run(2000);
+    rooms_demand(B, 1);
+    rooms_run(1000);
+    rooms_want(B, true, WISH_USER);
+    rooms_demand(B, 0);
+    rooms_run(1000);
+    assert_int_equal(waiting(), 1);
+    rooms_want(A, false, WISH_USER);
+    rooms_run(5000);
+    assert_true(rooms_is_ready(B));
+    rooms_close();
+}
+
+/* berth is born anew while something loads, and what it takes
+ * is in no reading yet. What is somebody else's is still not taken for its own. */
+static void test_others_memory_after_a_restart_while_something_loads(void **state)
+{
+    open_scene(1, 10 * GB, NULL);
+    rooms.untold = rooms.late_load = true;
+    rooms.devices[0].foreign_bytes = 3 * GB;
+    rooms_model(A, 5 * GB, 5)->load_ms = 60 * 1000;
+    rooms_model(B, 4 * GB, 5);
+    rooms_run(2000);
+    rooms_want(A, true, WISH_USER);
+    rooms_run(2000);
+    rooms_restart(whole);
+    rooms_want(B, true, WISH_USER);
+    rooms_run(2000);
+    rooms_want(A, false, WISH_USER); /* rooms.c fails when B is loaded before A has ended */
+    rooms_run(10 * 1000);
+    assert_true(rooms_is_ready(B));
+    rooms_close();
+}
+
+/* One has ended while another loads, and then that one ends: what lingers is not what was loaded.
+ */
+static void test_lingers_while_something_loads(void **state)
+{
+    open_scene(1, 10 * GB, NULL);
+    rooms.late_load = true;
+    rooms_model(A, 4 * GB, 5)->linger_ms = 5000;
+    rooms_model(B, 4 * GB, 5)->load_ms = 20 * 1000;
+    rooms_model(C, 5 * GB, 5);
+    rooms_want(A, true, WISH_USER);
+    rooms_run(2000);
+    rooms_want(B, true, WISH_USER);
+    rooms_run(500);
+    rooms_want(A, false, WISH_USER);
+    rooms_want(C, true, WISH_USER);
+    rooms_run(2000);
+    rooms_want(B, false, WISH_USER); /* rooms.c fails when C is loaded before both are gone */
+    rooms_run(10 * 1000);
+    assert_true(rooms_is_ready(C));
+    rooms_close();
+}
+
+/* A long load hides that another's memory is free: that is no reason to say it was never given
+ * back. */
+static void test_a_long_load_hides_what_was_given_back(void **state)
+{
+    struct placement_room room;
+
+    open_scene(1, 10 * GB, NULL);
+    rooms.untold = rooms.late_load = true;
+    rooms_model(A, 4 * GB, 5);
+    rooms_model(B, 4 * GB, 5)->load_ms = 60 * 1000;
+    rooms_want(A, true, WISH_USER);
+    rooms_run(2000);
+    rooms_want(B, true, WISH_USER);
+    rooms_run(2000);
+    rooms_want(A, false, WISH_USER);
+    rooms_run(60);
+    rooms.devices[0].foreign_bytes = 4 * GB; /* B's own: it shows from now on */
+    rooms_run(55 * 1000);
+    assert_true(placement_room(rooms.placement, 0, &room));
+    assert_int_equal(room.held_bytes, 4 * GB);
+    assert_null(strstr(rooms.events_log, "device_memory_held"));
+    rooms.devices[0].foreign_bytes = 0;
+    rooms_run(5 * 1000);
+    assert_true(rooms_is_ready(B));
+    assert_true(placement_room(rooms.placement, 0, &room));
+    assert_int_equal(room.held_bytes, 0);
+    assert_null(strstr(rooms.events_log, "device_memory_held"));
+    rooms_close();
+}
+
 /* ---- what is kept ---- */
 
 static void test_counts_and_history_over_restart(void **state)
@@ -1242,6 +1335,10 @@ int main(void)
         cmocka_unit_test(test_swapped_out_by_demand),
         cmocka_unit_test(test_swapped_out_of_a_person),
         cmocka_unit_test(test_nobody_waits_any_more),
+        cmocka_unit_test(test_started_while_requests_wait),
+        cmocka_unit_test(test_others_memory_after_a_restart_while_something_loads),
+        cmocka_unit_test(test_lingers_while_something_loads),
+        cmocka_unit_test(test_a_long_load_hides_what_was_given_back),
         cmocka_unit_test(test_counts_and_history_over_restart),
         cmocka_unit_test(test_why),
         cmocka_unit_test(test_predicted_start),
