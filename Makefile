@@ -20,7 +20,7 @@ run: setup-run build/build.ninja ## Builds, and starts berth with a small real m
 	@ninja --quiet -C build berth tools/quickstart.gguf
 	@exec tools/quickstart
 
-test: setup-test build/build.ninja build/asan/build.ninja ## Runs all tests, then all again under ASan and UBSan
+test: setup-test build/build.ninja build/asan/build.ninja ## Runs all tests, then again under ASan and UBSan; the browser's there only
 	@ninja --quiet -C build
 	@ninja --quiet -C build/asan
 	@tools/test build build/asan

@@ -174,13 +174,15 @@ test('delete while it starts, stop while it starts: waiting requests are refused
 
 test('an engine that crashes while it drains is gone, and the next request gets a fresh one', async () => {
     await daemon.create({ ...real('drained'), model_path: loopGguf });
-    const running = daemon.chat('drained', { max_tokens: 100_000, stream: true }).catch((error) => error);
+    const body = JSON.stringify({ model: 'drained', messages: [{ role: 'user', content: 'go' }], max_tokens: 100_000, stream: true });
+    const running = await Raw.open(daemon.target);
+    running.send(`POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:${daemon.port}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    await running.read((text) => text.includes('data: ')); // before that it would be tried anew, and so would the model
     const instance = await daemon.readyInstance('drained');
-    await until('it to work', async () => (await daemon.instances('drained'))[0].in_flight === 1);
     await daemon.post('/api/models/drained/stop');
     await daemon.waitState('drained', 'draining');
     process.kill(instance.pid, 'SIGKILL');
-    await running;
+    await running.readToEnd();
     await until('it to be gone', async () => (await daemon.instances('drained')).length === 0, 10_000);
     assert.equal((await daemon.chat('drained', { max_tokens: 3 })).status, 200);
     await remove('drained');
@@ -214,7 +216,8 @@ test('replicas: all come up, all work, one fewer when asked; a crash of one is n
     const before = daemon.engines();
     assert.equal((await daemon.post('/api/models/twin/restart?wait=1')).status, 200);
     assert.equal((await daemon.instances('twin')).filter((one) => one.state === 'ready').length, 2, 'the answer comes when all are back');
-    assert.ok(daemon.engines().every((pid) => !before.includes(pid)), 'each is a fresh one');
+    const now = daemon.engines();
+    assert.ok(now.every((pid) => !before.includes(pid)), `each is a fresh one: ${before} ${now}`);
     const config = (await daemon.get('/api/models/twin/config')).json;
     assert.equal((await daemon.ask({ method: 'PUT', path: '/api/models/twin', body: { ...config, replicas: 1 } })).status, 200);
     await until('one left', async () => daemon.engines().length === 1, 20_000);

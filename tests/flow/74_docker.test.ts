@@ -113,7 +113,7 @@ test('a container that ends is made anew; one that runs outlives berth, and is k
     assert.notEqual(container.Id, first.container.Id);
 
     await daemon.kill9();
-    assert.ok(alive(second.pid, second.start_time), 'a container outlives berth');
+    assert.ok(alive(second.pid, second.start_time), `a container outlives berth: ${JSON.stringify([first.pid, second, container.State, (await docker.only(daemon.id)).State, alive(second.pid)])}\n${daemon.log().slice(-3000)}`);
     await daemon.launch();
     const third = await daemon.readyInstance('boxed');
     assert.deepEqual([third.id, third.pid, (await docker.only(daemon.id)).Id], [second.id, second.pid, container.Id]);

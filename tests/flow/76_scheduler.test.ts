@@ -21,7 +21,7 @@ let daemon: Daemon;
 
 /** Each engine holds what it was given, on the card that it was told. */
 function script(sizes: Record<string, number>): void {
-    const holders = Object.entries(sizes).map(([id, size]) => ({ command: `/${id}.json`, memory: `${size}MiB` }));
+    const holders = Object.entries(sizes).map(([id, size]) => ({ command: join(daemon.dir, `${id}.json`), memory: `${size}MiB` }));
     const card = (letter: string) => ({ id: `GPU-${letter}`, name: `Card ${letter}`, memory_total: '1000MiB', utilization: 10, temperature: 40, power: 50, holders });
     writeFileSync(join(daemon.dir, 'devices.new'), JSON.stringify({ devices: [card('a'), card('b')] }));
     renameSync(join(daemon.dir, 'devices.new'), join(daemon.dir, 'devices.yaml'));

@@ -64,7 +64,7 @@ class Terminal {
 }
 
 function open(more: Record<string, string> = {}): Terminal {
-    terminal = new Terminal(`stty rows 40 cols 100; ${berthBin} top; echo "code $?"; stty -a`, more);
+    terminal = new Terminal(`trap : INT; stty rows 40 cols 100; ${berthBin} top; echo "code $?"; stty -a`, more);
     return terminal;
 }
 
