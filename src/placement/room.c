@@ -186,11 +186,14 @@ static void give_up(struct placement *p, struct ghost *g)
     }
 }
 
-/* What loads may hide that it is free; before the next thing loads there, there is a reading. */
+/* What loads or ends may hide that it is free; before the next thing loads there, there is a
+ * reading. */
 static bool is_hidden(struct placement *p, const struct ghost *g)
 {
     for (unsigned i = 0; i < g->held.count; i++) {
-        if (room_of(p, g->held.shares[i].device)->loading_bytes > 0) {
+        const struct room *r = room_of(p, g->held.shares[i].device);
+
+        if (r->loading_bytes + r->ending_bytes > 0) {
             return true;
         }
     }
