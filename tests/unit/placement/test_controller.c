@@ -422,6 +422,78 @@ static void test_others_memory_while_something_loads(void **state)
     rooms_close();
 }
 
+/* berth is born anew while something loads, and what that takes is in no reading yet: what is
+ * somebody else's is not taken for it. */
+static void test_others_memory_after_a_restart_while_something_loads(void **state)
+{
+    open_scene(1, 10 * GB, NULL);
+    rooms.untold = rooms.late_load = true;
+    rooms.devices[0].foreign_bytes = 3 * GB;
+    rooms_model(A, 5 * GB, 5)->load_ms = 60 * 1000;
+    rooms_model(B, 4 * GB, 5);
+    rooms_run(2000);
+    rooms_want(A, true, WISH_USER);
+    rooms_run(2000);
+    rooms_restart(whole);
+    rooms_want(B, true, WISH_USER);
+    rooms_run(2000);
+    rooms_want(A, false, WISH_USER); /* rooms.c fails when B is loaded before A has ended */
+    rooms_run(10 * 1000);
+    assert_true(rooms_is_ready(B));
+    rooms_close();
+}
+
+/* One has ended while another loads, then that one ends: what lingers is not what was loaded. */
+static void test_lingers_while_something_loads(void **state)
+{
+    open_scene(1, 10 * GB, NULL);
+    rooms.late_load = true;
+    rooms_model(A, 4 * GB, 5)->linger_ms = 5000;
+    rooms_model(B, 4 * GB, 5)->load_ms = 20 * 1000;
+    rooms_model(C, 5 * GB, 5);
+    rooms_want(A, true, WISH_USER);
+    rooms_run(2000);
+    rooms_want(B, true, WISH_USER);
+    rooms_run(500);
+    rooms_want(A, false, WISH_USER);
+    rooms_want(C, true, WISH_USER);
+    rooms_run(2000);
+    rooms_want(B, false, WISH_USER); /* rooms.c fails when C is loaded before both are gone */
+    rooms_run(10 * 1000);
+    assert_true(rooms_is_ready(C));
+    rooms_close();
+}
+
+/* A long load hides that another's memory is free: that is no reason to say it was never given
+ * back. */
+static void test_a_long_load_hides_what_was_given_back(void **state)
+{
+    struct placement_room room;
+
+    open_scene(1, 10 * GB, NULL);
+    rooms.untold = rooms.late_load = true;
+    rooms_model(A, 4 * GB, 5);
+    rooms_model(B, 4 * GB, 5)->load_ms = 60 * 1000;
+    rooms_want(A, true, WISH_USER);
+    rooms_run(2000);
+    rooms_want(B, true, WISH_USER);
+    rooms_run(2000);
+    rooms_want(A, false, WISH_USER);
+    rooms_run(60);
+    rooms.devices[0].foreign_bytes = 4 * GB; /* B's own: it shows from now on */
+    rooms_run(55 * 1000);
+    assert_true(placement_room(rooms.placement, 0, &room));
+    assert_int_equal(room.held_bytes, 4 * GB);
+    assert_null(strstr(rooms.events_log, "device_memory_held"));
+    rooms.devices[0].foreign_bytes = 0;
+    rooms_run(5 * 1000);
+    assert_true(rooms_is_ready(B));
+    assert_true(placement_room(rooms.placement, 0, &room));
+    assert_int_equal(room.held_bytes, 0);
+    assert_null(strstr(rooms.events_log, "device_memory_held"));
+    rooms_close();
+}
+
 /* What was asked for with a place is over when it has one. */
 static void test_terms_end_with_the_wait(void **state)
 {
@@ -1011,79 +1083,6 @@ static void test_started_while_requests_wait(void **state)
     rooms_close();
 }
 
-/* berth is born anew while something loads, and what it takes
- * is in no reading yet. What is somebody else's is still not taken for its own. */
-static void test_others_memory_after_a_restart_while_something_loads(void **state)
-{
-    open_scene(1, 10 * GB, NULL);
-    rooms.untold = rooms.late_load = true;
-    rooms.devices[0].foreign_bytes = 3 * GB;
-    rooms_model(A, 5 * GB, 5)->load_ms = 60 * 1000;
-    rooms_model(B, 4 * GB, 5);
-    rooms_run(2000);
-    rooms_want(A, true, WISH_USER);
-    rooms_run(2000);
-    rooms_restart(whole);
-    rooms_want(B, true, WISH_USER);
-    rooms_run(2000);
-    rooms_want(A, false, WISH_USER); /* rooms.c fails when B is loaded before A has ended */
-    rooms_run(10 * 1000);
-    assert_true(rooms_is_ready(B));
-    rooms_close();
-}
-
-/* One has ended while another loads, and then that one ends: what lingers is not what was loaded.
- */
-static void test_lingers_while_something_loads(void **state)
-{
-    open_scene(1, 10 * GB, NULL);
-    rooms.late_load = true;
-    rooms_model(A, 4 * GB, 5)->linger_ms = 5000;
-    rooms_model(B, 4 * GB, 5)->load_ms = 20 * 1000;
-    rooms_model(C, 5 * GB, 5);
-    rooms_want(A, true, WISH_USER);
-    rooms_run(2000);
-    rooms_want(B, true, WISH_USER);
-    rooms_run(500);
-    rooms_want(A, false, WISH_USER);
-    rooms_want(C, true, WISH_USER);
-    rooms_run(2000);
-    rooms_want(B, false, WISH_USER); /* rooms.c fails when C is loaded before both are gone */
-    rooms_run(10 * 1000);
-    assert_true(rooms_is_ready(C));
-    rooms_close();
-}
-
-/* A long load hides that another's memory is free: that is no reason to say it was never given
- * back. */
-static void test_a_long_load_hides_what_was_given_back(void **state)
-{
-    struct placement_room room;
-
-    open_scene(1, 10 * GB, NULL);
-    rooms.untold = rooms.late_load = true;
-    rooms_model(A, 4 * GB, 5);
-    rooms_model(B, 4 * GB, 5)->load_ms = 60 * 1000;
-    rooms_want(A, true, WISH_USER);
-    rooms_run(2000);
-    rooms_want(B, true, WISH_USER);
-    rooms_run(2000);
-    rooms_want(A, false, WISH_USER);
-    rooms_run(60);
-    rooms.devices[0].foreign_bytes = 4 * GB; /* B's own: it shows from now on */
-    rooms_run(55 * 1000);
-    assert_true(placement_room(rooms.placement, 0, &room));
-    assert_int_equal(room.held_bytes, 4 * GB);
-    assert_null(strstr(rooms.events_log, "device_memory_held"));
-    rooms.devices[0].foreign_bytes = 0;
-    rooms_run(5 * 1000);
-    assert_true(rooms_is_ready(B));
-    assert_true(placement_room(rooms.placement, 0, &room));
-    assert_int_equal(room.held_bytes, 0);
-    assert_null(strstr(rooms.events_log, "device_memory_held"));
-    rooms_close();
-}
-
 /* ---- what is kept ---- */
 
 static void test_counts_and_history_over_restart(void **state)
@@ -1309,6 +1308,9 @@ int main(void)
         cmocka_unit_test(test_host_is_not_watched),
         cmocka_unit_test(test_others_memory_counts),
         cmocka_unit_test(test_others_memory_while_something_loads),
+        cmocka_unit_test(test_others_memory_after_a_restart_while_something_loads),
+        cmocka_unit_test(test_lingers_while_something_loads),
+        cmocka_unit_test(test_a_long_load_hides_what_was_given_back),
         cmocka_unit_test(test_terms_end_with_the_wait),
         cmocka_unit_test(test_need_must_be_known),
         cmocka_unit_test(test_nothing_before_the_devices_are_known),
@@ -1336,9 +1338,6 @@ int main(void)
         cmocka_unit_test(test_swapped_out_of_a_person),
         cmocka_unit_test(test_nobody_waits_any_more),
         cmocka_unit_test(test_started_while_requests_wait),
-        cmocka_unit_test(test_others_memory_after_a_restart_while_something_loads),
-        cmocka_unit_test(test_lingers_while_something_loads),
-        cmocka_unit_test(test_a_long_load_hides_what_was_given_back),
         cmocka_unit_test(test_counts_and_history_over_restart),
         cmocka_unit_test(test_why),
         cmocka_unit_test(test_predicted_start),
