@@ -327,7 +327,7 @@ int cli_main(int argc, char **argv)
     int code;
 
     if (argc > 1 && str_eq(argv[1], "exec-engine")) {
-        return exec_engine_main(argc - 1, argv + 1);
+        exec_engine_main(argc - 1, argv + 1);
     }
     cli.key = from_env("BERTH_KEY", NULL);
     if (argc > 1 && str_eq(argv[1], "complete")) {

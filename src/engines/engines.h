@@ -242,6 +242,6 @@ struct instance_change {
 };
 struct notify *engines_signal(struct engines *e);
 
-/* `berth exec-engine …`: turns this process into the engine. Returns only on failure, with an exit
- * code. */
-int exec_engine_main(int argc, char **argv);
+/* `berth exec-engine …`: turns this process into the engine, or ends it with an exit code. Returns
+ * never. */
+_Noreturn void exec_engine_main(int argc, char **argv);

@@ -2,11 +2,9 @@
 // Models that cannot be resident together: taking turns, every race of a swap that a user can cause, too little memory at load, and
 // kill -9 of berth in the middle. SEED=n repeats the kills, KILLS=n sets how many. (Thousands of these run in the simulated world: tests/sim.)
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, beforeEach, test } from 'node:test';
 import { Cards, placeable } from './lib/cards.ts';
 import type { Answer } from './lib/http.ts';
-import { marked } from './lib/proc.ts';
 import { pause, random, seedFromEnvironment, until, within } from './lib/wait.ts';
 
 let cards: Cards; // one card, on which one of two fits
@@ -230,15 +228,6 @@ test('the victim is deleted while it drains: its place is free all the same', as
     assert.equal(cards.daemon.engines().length, 1);
 });
 
-/** Still `berth exec-engine`, not the engine. */
-function isHalfMade(pid: number): boolean {
-    try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('exec-engine');
-    } catch {
-        return false; // gone
-    }
-}
-
 const kills = Number(process.env.KILLS ?? 6);
 
 test(`${kills} deaths of berth in the middle of a swap: it is completed or undone, never too much on a card, no orphan`, { timeout: 300_000 }, async () => {
@@ -263,11 +252,7 @@ test(`${kills} deaths of berth in the middle of a swap: it is completed or undon
         const watch = own.watch();
         await pause(delay);
         await daemon.kill9();
-        let marks = marked(daemon.id);
-        await until(`${where}: half-made engines to be gone`, () => {
-            marks = marked(daemon.id);
-            return ![...marks.keys()].some(isHalfMade);
-        });
+        const marks = await daemon.survivors(where);
         assert.equal(new Set(marks.values()).size, marks.size, `${where}: one process an instance`);
         await daemon.launch();
         if (how === 'return') {

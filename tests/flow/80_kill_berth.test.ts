@@ -2,25 +2,16 @@
 // kill -9 of berth at random moments, again and again in one data directory: between intent and spawn, while loading,
 // mid-stream, while it recovers from the last time. SEED=n repeats a run, KILLS=n sets how many.
 import assert from 'node:assert/strict';
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { test } from 'node:test';
 import { Daemon, model, startTime } from './lib/daemon.ts';
 import { ask, Raw } from './lib/http.ts';
 import { llamaServer, quickstartGguf } from './lib/paths.ts';
-import { alive, kill, marked } from './lib/proc.ts';
+import { alive, kill } from './lib/proc.ts';
 import { pause, random, seedFromEnvironment, until } from './lib/wait.ts';
 
 const kills = Number(process.env.KILLS ?? 50);
 const ids = ['scripted', 'real'];
-
-/** Still `berth exec-engine`, not the engine. */
-function isHalfMade(pid: number): boolean {
-    try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('exec-engine');
-    } catch {
-        return false; // gone
-    }
-}
 
 /** Streams that nobody waits for: they are cut with berth. */
 async function openStreams(daemon: Daemon, n: number): Promise<void> {
@@ -60,14 +51,7 @@ test(`${kills} random deaths: the same processes serve on, never two of one, no 
         await pause(delay);
         await daemon.kill9();
 
-        await pause(5); // a child that was between fork and exec at the death gets its mark
-        // One that had not become an engine yet sees that its parent is gone, and ends by itself.
-        // What is compared below is the very look that found none: the next one may find another that just got its mark.
-        let marks = marked(daemon.id);
-        await until(`${where}: half-made engines to be gone`, () => {
-            marks = marked(daemon.id);
-            return ![...marks.keys()].some((pid) => isHalfMade(pid) || !alive(pid));
-        }, 5000);
+        const marks = await daemon.survivors(where);
         const survivors = new Map([...marks.keys()].map((pid) => [pid, startTime(pid)]));
         assert.equal(new Set(marks.values()).size, marks.size, `${where}: one process an instance`);
         await daemon.launch();

@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { afterEach, type TestContext } from 'node:test';
 import { type Answer, type Ask, ask, type Target } from './http.ts';
 import { berthBin, scriptedEngine } from './paths.ts';
-import { alive, kill, marked, stat } from './proc.ts';
-import { until } from './wait.ts';
+import { alive, isHalfMade, kill, marked, stat } from './proc.ts';
+import { pause, until } from './wait.ts';
 
 export interface ModelConfig {
     id: string;
@@ -215,6 +215,20 @@ export class Daemon {
             kill(this.pid, 'SIGKILL');
             await this.waitExit();
         }
+    }
+
+    /**
+     * The engines that outlived a kill9, by pid, with their instances. One that had not become an engine yet sees that its parent is
+     * gone, and ends by itself. It is the very look that found none of those that is given: the next may find one that just got its mark.
+     */
+    async survivors(where: string): Promise<Map<number, string>> {
+        await pause(5); // a child that was between fork and exec at the death gets its mark
+        let marks = marked(this.id);
+        await until(`${where}: half-made engines to be gone`, () => {
+            marks = marked(this.id);
+            return ![...marks.keys()].some((pid) => isHalfMade(pid) || !alive(pid));
+        }, 5000);
+        return marks;
     }
 
     waitExit(): Promise<number> {

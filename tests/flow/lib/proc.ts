@@ -63,6 +63,15 @@ export function marked(dataDirId: string): Map<number, string> {
     return found;
 }
 
+/** Still `berth exec-engine`, not the engine. */
+export function isHalfMade(pid: number): boolean {
+    try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('exec-engine');
+    } catch {
+        return false; // gone
+    }
+}
+
 export function kill(pid: number, signal: NodeJS.Signals | 0 = 'SIGKILL'): boolean {
     try {
         process.kill(pid, signal);

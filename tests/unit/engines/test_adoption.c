@@ -348,7 +348,7 @@ int main(int argc, char **argv)
         return 1;
     }
     if (argc > 1 && strcmp(argv[1], "exec-engine") == 0) {
-        return exec_engine_main(argc - 1, argv + 1);
+        exec_engine_main(argc - 1, argv + 1);
     }
     if (argc > 1 && strcmp(argv[1], "--model") == 0) {
         return be_engine(argv);

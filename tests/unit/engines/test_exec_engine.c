@@ -260,7 +260,7 @@ int main(int argc, char **argv)
     };
 
     if (argc > 1 && strcmp(argv[1], "exec-engine") == 0) {
-        return exec_engine_main(argc - 1, argv + 1);
+        exec_engine_main(argc - 1, argv + 1);
     }
     if (argc > 1 && strcmp(argv[1], "report") == 0) {
         return report(argc, argv);
