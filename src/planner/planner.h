@@ -145,6 +145,12 @@ int planner_kv_format_from_string(const char *name);
 /* Takes "vllm 0.12.0", "TensorRT-LLM 1.0 (PyTorch)", "llama.cpp May-2024"; a version is not looked
  * at. */
 int planner_engine_from_string(const char *name);
+/* What they take, for a sentence that refuses another. */
+#define PLANNER_FORMAT_WORDS                                                                       \
+    "bf16, fp8, int8, nvfp4, mxfp4, int4, q8_0, q6_k, q5_k_m, q4_k_m, q4_0, q3_k_m and q2_k are "  \
+    "known"
+#define PLANNER_KV_WORDS     "auto, 16, 8 and 4 are known"
+#define PLANNER_ENGINE_WORDS "vllm, trtllm, sglang and llama.cpp are known"
 const char *planner_format_name(enum planner_format f);
 const char *planner_engine_name(enum planner_engine e);
 

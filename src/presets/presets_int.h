@@ -6,7 +6,7 @@
 #pragma once
 
 #include "base/buf.h"
-#include "presets/fields.h"
+#include "codec/fields.h"
 #include "presets/presets.h"
 
 /* Letters and digits only, in lower case, without an owner before a slash. */

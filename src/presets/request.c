@@ -132,18 +132,15 @@ static void read_limits(const struct fields *f, struct planner_question *q)
 
 static void read_words(const struct fields *f, struct plan_request *r)
 {
-    static const char formats[] = "bf16, fp8, int8, nvfp4, mxfp4, int4, q8_0, q6_k, q5_k_m, "
-                                  "q4_k_m, q4_0, q3_k_m and q2_k are known";
     const int usual = fields_has(f, "score_weights") ? PLANNER_BALANCED : PLANNER_COST;
     int format, objective;
 
-    r->engine = fields_word(f, "engine", planner_engine_from_string,
-                            "vllm, trtllm, sglang and llama.cpp are known", PLANNER_ENGINE_VLLM);
+    r->engine = fields_word(f, "engine", planner_engine_from_string, PLANNER_ENGINE_WORDS,
+                            PLANNER_ENGINE_VLLM);
     format = request_default_format(&r->chip.chip, r->engine);
-    r->format = fields_word(f, "precision", planner_format_from_string, formats,
+    r->format = fields_word(f, "precision", planner_format_from_string, PLANNER_FORMAT_WORDS,
                             r->model.format >= 0 ? r->model.format : format);
-    r->kv = fields_word(f, "kv", planner_kv_format_from_string, "auto, 16, 8 and 4 are known",
-                        PLANNER_KV_AUTO);
+    r->kv = fields_word(f, "kv", planner_kv_format_from_string, PLANNER_KV_WORDS, PLANNER_KV_AUTO);
     objective =
         fields_word(f, "objective", planner_objective_from_string,
                     "cost, throughput, latency, efficiency, balanced and chips are known", usual);

@@ -202,13 +202,13 @@ static void read_inference(const struct fields *f, unsigned positions, struct pl
         fields_require(f, "batch_size");
     }
     read_chunk(f, q);
-    r->engine = fields_word(f, "engine", planner_engine_from_string,
-                            "vllm, trtllm, sglang and llama.cpp are known", PLANNER_ENGINE_VLLM);
+    r->engine = fields_word(f, "engine", planner_engine_from_string, PLANNER_ENGINE_WORDS,
+                            PLANNER_ENGINE_VLLM);
     r->kv = fields_word(f, fields_pick(f, kvs), planner_kv_format_from_string,
                         "bf16, fp16, fp8 and int4 are known", PLANNER_KV_AUTO);
     r->format = r->model.format >= 0 ? r->model.format : PLANNER_BF16;
-    r->format = fields_word(f, "precision", planner_format_from_string,
-                            "bf16, fp8, int8, nvfp4, int4 … are known", r->format);
+    r->format =
+        fields_word(f, "precision", planner_format_from_string, PLANNER_FORMAT_WORDS, r->format);
     check_lengths(f, q, positions);
 }
 

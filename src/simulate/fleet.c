@@ -14,8 +14,8 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "codec/fields.h"
 #include "codec/yaml_tree.h"
-#include "simulate/fleet_reading.h"
 #include "simulate/simulate_int.h"
 
 enum { FILE_MAX = 1 << 20 };
@@ -40,42 +40,42 @@ static const char *near_names(const char *name, size_t (*find)(const char *, con
 
 /* ---- devices ---- */
 
-static void read_chip(const struct presets *p, struct reading *in, struct preset_chip *ret)
+static void read_chip(const struct presets *p, const struct fields *in, struct preset_chip *ret)
 {
-    const json_t *v = json_object_get(in->object, "chip");
+    const json_t *v = fields_get(in, "chip");
     const struct planner_chip *chip;
     struct error e = { 0 };
 
     if (json_is_object(v)) {
         if (preset_chip_from_json(p, v, ret, &e) < 0) {
-            reading_wrong(in, "chip", "%s", e.text);
+            fields_fault(in, -EINVAL, "chip", "%s", e.text);
         }
         return;
     }
     if (!json_is_string(v)) {
-        reading_wrong(in, "chip", "a chip's name is needed, or its figures");
+        fields_fault(in, -EINVAL, "chip", "a chip's name is needed, or its figures");
         return;
     }
     chip = presets_chip(p, json_string_value(v));
     if (!chip) {
-        reading_wrong(in, "chip", "no chip '%.60s' is known%s", json_string_value(v),
-                      near_names(json_string_value(v), planner_near_chips));
+        fields_fault(in, -EINVAL, "chip", "no chip '%.60s' is known%s", json_string_value(v),
+                     near_names(json_string_value(v), planner_near_chips));
         return;
     }
     preset_chip_of(ret, chip);
 }
 
-static void read_kind(const struct presets *p, struct reading *in, struct fleet *f)
+static void read_kind(const struct presets *p, const struct fields *in, struct fleet *f)
 {
     static const char *const known[] = { "chip", "count", NULL };
     struct fleet_kind *k = &f->kinds[f->kind_count++];
 
-    reading_check_members(in, known);
+    fields_only(in, known);
     read_chip(p, in, &k->chip);
-    k->count = reading_whole(in, "count", 1, 1, GPU_DEVICES_MAX);
+    k->count = fields_count(in, "count", 1, GPU_DEVICES_MAX, 1);
     f->devices += k->count;
     if (f->devices > GPU_DEVICES_MAX) {
-        reading_wrong(in, "count", "more than %d devices in all", GPU_DEVICES_MAX);
+        fields_fault(in, -EINVAL, "count", "more than %d devices in all", GPU_DEVICES_MAX);
     }
 }
 
@@ -91,44 +91,45 @@ const struct fleet_kind *fleet_kind_of(const struct fleet *f, unsigned device)
 
 /* ---- models ---- */
 
-static void read_preset_model(const struct presets *p, struct reading *in, struct preset_model *ret)
+static void read_preset_model(const struct presets *p, const struct fields *in,
+                              struct preset_model *ret)
 {
-    const json_t *v = json_object_get(in->object, "model");
-    const char *path = reading_text(in, "import");
+    const json_t *v = fields_get(in, "model");
+    const char *path = fields_text(in, "import");
     struct error e = { 0 };
 
     if (!v == !path) {
-        reading_wrong(in, "model",
-                      "either a model or `import` (a config.json, its folder, or a GGUF) is "
-                      "needed");
+        fields_fault(in, -EINVAL, "model",
+                     "either a model or `import` (a config.json, its folder, or a GGUF) is "
+                     "needed");
     } else if (path && preset_model_import(path, ret, &e) < 0) {
-        reading_wrong(in, "import", "%s", e.text);
+        fields_fault(in, -EINVAL, "import", "%s", e.text);
     } else if (json_is_object(v) && preset_model_from_json(p, v, ret, &e) < 0) {
-        reading_wrong(in, "model", "%s", e.text);
+        fields_fault(in, -EINVAL, "model", "%s", e.text);
     } else if (v && !json_is_object(v)) {
         if (!json_is_string(v) || !presets_find_model(p, json_string_value(v), ret)) {
-            reading_wrong(in, "model", "no model '%.60s' is known%s",
-                          json_is_string(v) ? json_string_value(v) : "?",
-                          json_is_string(v) ? near_names(json_string_value(v), planner_near_models)
-                                            : "");
+            fields_fault(in, -EINVAL, "model", "no model '%.60s' is known%s",
+                         json_is_string(v) ? json_string_value(v) : "?",
+                         json_is_string(v) ? near_names(json_string_value(v), planner_near_models)
+                                           : "");
         }
     }
 }
 
-static void read_plan(struct reading *in, struct fleet_model *m)
+static void read_plan(const struct fields *in, struct fleet_model *m)
 {
     const bool moe = m->model.model.experts > 0;
     struct planner_plan *plan = &m->plan;
 
-    plan->tp = reading_whole(in, "tp", 1, 1, PLACE_DEVICES_MAX);
-    plan->pp = reading_whole(in, "pp", 1, 1, PLACE_DEVICES_MAX);
-    plan->adp = reading_whole(in, "adp", 1, 1, PLACE_DEVICES_MAX);
-    plan->ep = reading_whole(in, "ep", moe ? plan->tp * plan->adp : 1, 1, PLACE_DEVICES_MAX);
-    plan->moe_tp = reading_whole(in, "moe_tp", 1, 1, PLACE_DEVICES_MAX);
+    plan->tp = fields_count(in, "tp", 1, PLACE_DEVICES_MAX, 1);
+    plan->pp = fields_count(in, "pp", 1, PLACE_DEVICES_MAX, 1);
+    plan->adp = fields_count(in, "adp", 1, PLACE_DEVICES_MAX, 1);
+    plan->ep = fields_count(in, "ep", 1, PLACE_DEVICES_MAX, moe ? plan->tp * plan->adp : 1);
+    plan->moe_tp = fields_count(in, "moe_tp", 1, PLACE_DEVICES_MAX, 1);
     plan->replicas = 1;
-    plan->sp = reading_flag(in, "sp", false);
+    plan->sp = fields_bool(in, "sp", false);
     if (fleet_model_devices(m) > PLACE_DEVICES_MAX) {
-        reading_wrong(in, "tp", "an instance has at most %d devices", PLACE_DEVICES_MAX);
+        fields_fault(in, -EINVAL, "tp", "an instance has at most %d devices", PLACE_DEVICES_MAX);
     }
 }
 
@@ -138,7 +139,7 @@ unsigned fleet_model_devices(const struct fleet_model *m)
 }
 
 /* The catalogue's own words, as they are in a configuration of the daemon. */
-static void make_definition(struct reading *in, struct fleet_model *m)
+static void make_definition(const struct fields *in, struct fleet_model *m)
 {
     static const char *const passed[] = { "priority",   "pinned", "autostart", "on_demand",
                                           "keep_alive", "ttl",    "replicas",  "strategy" };
@@ -147,33 +148,33 @@ static void make_definition(struct reading *in, struct fleet_model *m)
                   (int)(m->plan.tp * m->plan.adp), "pipeline_parallel_size", (int)m->plan.pp,
                   "gpu_memory_utilization", m->memory_share, "max_num_seqs", (int)m->max_sequences);
 
-    if (json_object_get(in->object, "weight")) {
+    if (fields_get(in, "weight")) {
         json_object_set_new(parameters, "weight",
-                            json_integer(reading_whole(in, "weight", 1, 1, 1000000)));
+                            json_integer(fields_count(in, "weight", 1, 1000000, 1)));
     }
     m->definition =
         json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:o, s:{s:s}}", "id", m->name, "name", m->name,
                   "framework", "vllm", "model_path", m->model.name, "priority", 5, "autostart", 1,
                   "parameters", parameters, "resource_requirements", "gpu_memory", "auto");
     for (size_t i = 0; i < ARRAY_SIZE(passed); i++) {
-        json_t *v = json_object_get(in->object, passed[i]);
+        const json_t *v = fields_get(in, passed[i]);
 
         if (v) {
-            json_object_set(m->definition, passed[i], v);
+            json_object_set(m->definition, passed[i], UNCONST(json_t *, v));
         }
     }
 }
 
 /* A rule that is broken: the sentence begins with the member, or is of the whole. */
-static void tell_rule(struct reading *in, const char *sentence)
+static void tell_rule(const struct fields *in, const char *sentence)
 {
     _cleanup_(freep) char *first = xstrndup(sentence, strcspn(sentence, " "));
 
-    reading_wrong(in, json_object_get(in->object, first) ? first : "name", "%s", sentence);
+    fields_fault(in, -EINVAL, fields_get(in, first) ? first : "name", "%s", sentence);
 }
 
 /* What the catalogue has to say of it is said here, by member where it names one. */
-static void check_definition(struct reading *in, const struct fleet_model *m)
+static void check_definition(const struct fields *in, const struct fleet_model *m)
 {
     struct validation v = validation_init();
     struct model_config *config = model_config_parse(m->definition, &v);
@@ -184,37 +185,37 @@ static void check_definition(struct reading *in, const struct fleet_model *m)
         const json_t *loc = json_object_get(first, "loc");
         const char *member = json_string_value(json_array_get(loc, json_array_size(loc) - 1));
 
-        reading_wrong(in, member ? member : "", "%s",
-                      json_string_value(json_object_get(first, "msg")));
+        fields_fault(in, -EINVAL, member ? member : "", "%s",
+                     json_string_value(json_object_get(first, "msg")));
     } else if (json_array_size(v.errors) > 0) {
         tell_rule(in, json_string_value(json_array_get(v.errors, 0)));
     } else if (config->strategy && strategy_check(config->strategy, &e) < 0) {
-        reading_wrong(in, "strategy", "%s", e.text);
+        fields_fault(in, -EINVAL, "strategy", "%s", e.text);
     }
     model_config_free(config);
     validation_finish(&v);
 }
 
-static void read_name(struct reading *in, const struct fleet *f, struct fleet_model *m)
+static void read_name(const struct fields *in, const struct fleet *f, struct fleet_model *m)
 {
-    const char *name = reading_text(in, "name");
-    const char *of = reading_text(in, "model");
+    const char *name = fields_text(in, "name");
+    const char *of = fields_text(in, "model");
 
     name = name ? name : of;
     if (!name || !*name || strlen(name) >= sizeof(m->name)) {
-        reading_wrong(in, "name", "a name of at most %zu characters is needed",
-                      sizeof(m->name) - 1);
+        fields_fault(in, -EINVAL, "name", "a name of at most %zu characters is needed",
+                     sizeof(m->name) - 1);
         return;
     }
     strcpy(m->name, name);
     for (size_t i = 0; i + 1 < f->model_count; i++) {
         if (str_eq(f->models[i].name, name)) {
-            reading_wrong(in, "name", "'%s' stands twice", name);
+            fields_fault(in, -EINVAL, "name", "'%s' stands twice", name);
         }
     }
 }
 
-static void read_model(const struct presets *p, struct reading *in, struct fleet *f)
+static void read_model(const struct presets *p, const struct fields *in, struct fleet *f)
 {
     static const char *const known[] = {
         "name",      "model",        "import",       "engine",       "precision",     "kv",
@@ -226,57 +227,53 @@ static void read_model(const struct presets *p, struct reading *in, struct fleet
     };
     struct fleet_model *m = &f->models[f->model_count++];
 
-    reading_check_members(in, known);
+    fields_only(in, known);
     read_name(in, f, m);
     read_preset_model(p, in, &m->model);
-    m->engine = reading_word(in, "engine", PLANNER_ENGINE_VLLM, planner_engine_from_string);
-    m->format = reading_word(in, "precision", m->model.format >= 0 ? m->model.format : PLANNER_BF16,
-                             planner_format_from_string);
-    m->kv = reading_word(in, "kv", PLANNER_KV_AUTO, planner_kv_format_from_string);
+    m->engine = fields_word(in, "engine", planner_engine_from_string, PLANNER_ENGINE_WORDS,
+                            PLANNER_ENGINE_VLLM);
+    m->format = fields_word(in, "precision", planner_format_from_string, PLANNER_FORMAT_WORDS,
+                            m->model.format >= 0 ? m->model.format : PLANNER_BF16);
+    m->kv = fields_word(in, "kv", planner_kv_format_from_string, PLANNER_KV_WORDS, PLANNER_KV_AUTO);
     read_plan(in, m);
-    m->max_sequences = reading_whole(in, "max_sequences", 256, 1, 1024);
-    m->step_tokens = reading_whole(in, "step_tokens", 8192, 16, 1000000);
+    m->max_sequences = fields_count(in, "max_sequences", 1, 1024, 256);
+    m->step_tokens = fields_count(in, "step_tokens", 16, 1000000, 8192);
     m->block_tokens = 16;
-    m->prefix_cache = reading_flag(in, "prefix_cache", true);
-    m->kv_tokens = reading_number(in, "kv_tokens", 0, 1024, 1e12);
-    m->memory_share = reading_number(in, "memory_share", 0.9, 0.01, 1);
-    m->load_gbps = reading_number(in, "load_gbps", 5, 0.001, 1e6);
-    m->start_s = json_object_get(in->object, "start") ? reading_seconds(in, "start") : 5;
-    m->output_limit = reading_whole(in, "output_limit", 0, 1, 10000000);
-    m->share = reading_number(in, "share", 1, 0, 1e9);
+    m->prefix_cache = fields_bool(in, "prefix_cache", true);
+    m->kv_tokens = fields_number(in, "kv_tokens", 1024, 1e12, 0);
+    m->memory_share = fields_number(in, "memory_share", 0.01, 1, 0.9);
+    m->load_gbps = fields_number(in, "load_gbps", 0.001, 1e6, 5);
+    m->start_s = fields_seconds(in, "start", 5);
+    m->output_limit = fields_count(in, "output_limit", 1, 10000000, 0);
+    m->share = fields_number(in, "share", 0, 1e9, 1);
     make_definition(in, m);
-    if (in->result == 0) {
+    if (in->fault->code == 0) {
         check_definition(in, m);
     }
 }
 
 /* ---- the whole ---- */
 
-static void read_list(const struct presets *p, struct reading *in, const char *member, size_t most,
-                      struct fleet *f,
-                      void (*read)(const struct presets *, struct reading *, struct fleet *))
+static void read_list(const struct presets *p, const struct fields *in, const char *member,
+                      size_t most, struct fleet *f,
+                      void (*read)(const struct presets *, const struct fields *, struct fleet *))
 {
-    const json_t *list = json_object_get(in->object, member);
+    const json_t *list = fields_get(in, member);
 
     if (!json_is_array(list) || json_array_size(list) == 0 || json_array_size(list) > most) {
-        reading_wrong(in, member, "a list of 1 to %zu is expected", most);
+        fields_fault(in, -EINVAL, member, "a list of 1 to %zu is expected", most);
         return;
     }
-    for (size_t i = 0; i < json_array_size(list) && in->result == 0; i++) {
-        _cleanup_(freep) char *at = xasprintf("%s%s.%zu.", in->at, member, i);
-        struct reading one = { json_array_get(list, i), at, in->reterr, 0 };
+    for (size_t i = 0; i < json_array_size(list) && in->fault->code == 0; i++) {
+        _cleanup_(freep) char *at = xasprintf("%s.%zu", member, i);
+        struct fields one = fields_of(json_array_get(list, i), at, in->fault);
 
-        if (!json_is_object(one.object)) {
-            reading_wrong(&one, "", "members such as 'name: value' are expected");
-        } else {
-            read(p, &one, f);
-        }
-        in->result = one.result;
+        read(p, &one, f);
     }
 }
 
 /* As an environment has it. The value: a text, or what a text of it would be. */
-static void add_option(struct reading *in, struct fleet *f, const char *name, const json_t *v)
+static void add_option(const struct fields *in, struct fleet *f, const char *name, const json_t *v)
 {
     _cleanup_(freep) char *plain =
         json_is_string(v) ? xstrdup(json_string_value(v)) : json_dumps(v, JSON_ENCODE_ANY);
@@ -286,7 +283,7 @@ static void add_option(struct reading *in, struct fleet *f, const char *name, co
         n++;
     }
     if (n >= SIM_OPTIONS_MAX || !plain) {
-        reading_wrong(in, name, "this is no option's value");
+        fields_fault(in, -EINVAL, name, "this is no option's value");
         return;
     }
     f->options[n] = xasprintf("BERTH_%s=%s", name, plain);
@@ -317,16 +314,17 @@ int fleet_config(const struct fleet *f, struct config **ret, struct error *reter
 }
 
 /* The share of vLLM's is more than is placed by default; and there is no such program here. */
-static void read_options(struct reading *in, struct fleet *f)
+static void read_options(const struct fields *in, struct fleet *f)
 {
-    const json_t *options = json_object_get(in->object, "options");
+    const json_t *options = fields_get(in, "options");
     struct config *config = NULL;
     struct error e = { 0 };
     const char *name;
     json_t *v;
 
     if (options && !json_is_object(options)) {
-        reading_wrong(in, "options", "members such as 'gateway.max_queue: 1000' are expected");
+        fields_fault(in, -EINVAL, "options",
+                     "members such as 'gateway.max_queue: 1000' are expected");
         return;
     }
     f->options[0] = xstrdup("BERTH_ENGINES_VLLM=/proc/self/exe");
@@ -338,48 +336,41 @@ static void read_options(struct reading *in, struct fleet *f)
         if (!is_option(name)) {
             _cleanup_(freep) char *at = xasprintf("options.%s", name);
 
-            reading_wrong(in, at, "there is no such option here");
+            fields_fault(in, -EINVAL, at, "there is no such option here");
         } else {
             add_option(in, f, name, v);
         }
     }
-    if (in->result == 0 && fleet_config(f, &config, &e) < 0) {
-        reading_wrong(in, "options", "%s", e.text);
+    if (in->fault->code == 0 && fleet_config(f, &config, &e) < 0) {
+        fields_fault(in, -EINVAL, "options", "%s", e.text);
     }
     config_free(config);
 }
 
-static void read_slo(struct reading *in, struct fleet *f)
+static void read_slo(const struct fields *in, struct fleet *f)
 {
     static const char *const known[] = { "ttft", "tpot", NULL };
-    const json_t *slo = json_object_get(in->object, "slo");
-    _cleanup_(freep) char *at = xasprintf("%sslo.", in->at);
-    struct reading inner = { slo, at, in->reterr, in->result };
+    const struct fields slo = fields_object(in, "slo", false);
 
-    if (slo && !json_is_object(slo)) {
-        reading_wrong(in, "slo", "members ttft and tpot are expected");
-    } else if (slo) {
-        reading_check_members(&inner, known);
-        f->slo_ttft_s = reading_seconds(&inner, "ttft");
-        f->slo_tpot_s = reading_seconds(&inner, "tpot");
-        in->result = inner.result;
-    }
+    fields_only(&slo, known);
+    f->slo_ttft_s = fields_seconds(&slo, "ttft", 0);
+    f->slo_tpot_s = fields_seconds(&slo, "tpot", 0);
 }
 
-static void read_strategy(struct reading *in, struct fleet *f)
+static void read_strategy(const struct fields *in, struct fleet *f)
 {
-    const char *name = reading_text(in, "strategy");
+    const char *name = fields_text(in, "strategy");
     struct error e = { 0 };
 
     if (name && strategy_check(name, &e) < 0) {
-        reading_wrong(in, "strategy", "%s", e.text);
+        fields_fault(in, -EINVAL, "strategy", "%s", e.text);
     } else if (name) {
         snprintf(f->strategy, sizeof(f->strategy), "%s", name);
     }
 }
 
 /* Instances at once are more than there can be engines to look at? */
-static void check_instances(struct reading *in, const struct fleet *f)
+static void check_instances(const struct fields *in, const struct fleet *f)
 {
     size_t all = 0;
 
@@ -389,32 +380,30 @@ static void check_instances(struct reading *in, const struct fleet *f)
         all += n ? (size_t)json_integer_value(n) : 1;
     }
     if (all > SIM_INSTANCES_MAX) {
-        reading_wrong(in, "models", "more than %d instances", SIM_INSTANCES_MAX);
+        fields_fault(in, -EINVAL, "models", "more than %d instances", SIM_INSTANCES_MAX);
     }
 }
 
-static int read_fleet(const struct presets *p, const json_t *document, const char *at,
+/* Sentences begin with what stands `before` them, and the member. */
+static int read_fleet(const struct presets *p, const json_t *document, const char *before,
                       struct fleet **ret, struct error *reterr)
 {
     static const char *const known[] = { "devices", "models", "options", "slo", "strategy", NULL };
     struct fleet *f = xcalloc(1, sizeof(*f));
-    struct reading in = { document, at, reterr, 0 };
+    struct fault fault = { 0 };
+    const struct fields in = fields_of(document, "", &fault);
 
     f->models = xcalloc(SIM_MODELS_MAX, sizeof(*f->models));
-    if (!json_is_object(document)) {
-        reading_wrong(&in, "", "members such as 'models: […]' are expected");
-    } else {
-        reading_check_members(&in, known);
-        read_list(p, &in, "devices", SIM_KINDS_MAX, f, read_kind);
-        read_list(p, &in, "models", SIM_MODELS_MAX, f, read_model);
-        read_options(&in, f);
-        read_slo(&in, f);
-        read_strategy(&in, f);
-        check_instances(&in, f);
-    }
-    if (in.result < 0) {
+    fields_only(&in, known);
+    read_list(p, &in, "devices", SIM_KINDS_MAX, f, read_kind);
+    read_list(p, &in, "models", SIM_MODELS_MAX, f, read_model);
+    read_options(&in, f);
+    read_slo(&in, f);
+    read_strategy(&in, f);
+    check_instances(&in, f);
+    if (fault.code < 0) {
         fleet_free(f);
-        return in.result;
+        return error_set(reterr, -EINVAL, "%s%s", before, fault.error.text);
     }
     *ret = f;
     return 0;
@@ -449,7 +438,7 @@ static char *read_file(const char *path, size_t *ret_n, struct error *reterr)
 int fleet_read_file(const struct presets *p, const char *path, struct fleet **ret,
                     struct error *reterr)
 {
-    _cleanup_(freep) char *at = xasprintf("%s: ", path);
+    _cleanup_(freep) char *before = xasprintf("%s: ", path);
     size_t n = 0;
     _cleanup_(freep) char *content = read_file(path, &n, reterr);
     struct yaml_document doc;
@@ -462,7 +451,7 @@ int fleet_read_file(const struct presets *p, const char *path, struct fleet **re
     if (r < 0) {
         return r;
     }
-    r = read_fleet(p, doc.root, at, ret, reterr);
+    r = read_fleet(p, doc.root, before, ret, reterr);
     yaml_document_finish(&doc);
     return r;
 }

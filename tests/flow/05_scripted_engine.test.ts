@@ -136,7 +136,7 @@ test('its faults', async () => {
     const busy = async () => (await ask(engine.target, { path: '/slots' })).json.filter((slot: any) => slot.is_processing).length;
     await until('a busy slot', async () => (await busy()) === 1);
     held.close();
-    await until('a free slot', async () => (await busy()) === 0, 1000);
+    await until('a free slot', async () => (await busy()) === 0, 5000);
     await until('the mark', () => recorded(record).some((line) => line.mark === 'gone'));
     await assert.rejects(chat(engine, { stream: true, scripted: { die_after_events: 2 } }));
     assert.equal(await engine.exit, 9);

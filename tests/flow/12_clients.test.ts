@@ -142,7 +142,7 @@ test('anthropic: aborting a stream frees the slot', async () => {
     }
     stream.controller.abort();
     const [instance] = await daemon.instances('loop');
-    await until('the slot to be free', async () => (await busySlots(instance)) === 0, 2000);
+    await until('the slot to be free', async () => (await busySlots(instance)) === 0, 5000);
 });
 
 test('anthropic: models.list', async () => {
@@ -242,7 +242,7 @@ test('ollama: abort ends a stream and frees the slot', async () => {
         }
     }, /abort/i);
     const [instance] = await daemon.instances('loop');
-    await until('the slot to be free', async () => (await busySlots(instance)) === 0, 2000);
+    await until('the slot to be free', async () => (await busySlots(instance)) === 0, 5000);
 });
 
 test('ollama: an unknown model is a 404 in its words', async () => {

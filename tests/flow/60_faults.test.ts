@@ -252,7 +252,7 @@ test('a client that leaves a stream that has stalled frees the slot', async () =
     await raw.read((text) => text.includes('" 2"'));
     assert.equal(await busySlots(instance), 1);
     raw.close();
-    await until('the slot to be free', async () => (await busySlots(instance)) === 0, 1000);
+    await until('the slot to be free', async () => (await busySlots(instance)) === 0, 5000);
     assert.equal((await daemon.chat('stalling')).status, 200);
     await remove('stalling');
 });

@@ -72,7 +72,7 @@ test('streams that berth took down free their slots', async () => {
     assert.ok(!(await raw.readToEnd()).endsWith('0\r\n\r\n'), 'the client can see that its answer is not whole');
     await daemon.launch();
     same(instance, await daemon.readyInstance('loop'));
-    await until('the slot to be free', async () => (await busySlots(instance)) === 0, 3000);
+    await until('the slot to be free', async () => (await busySlots(instance)) === 0, 5000);
     assert.equal((await daemon.chat('loop', { max_tokens: 4 })).status, 200);
     assert.deepEqual(await daemon.finish(), []);
 });

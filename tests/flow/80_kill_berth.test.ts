@@ -80,7 +80,7 @@ test(`${kills} random deaths: the same processes serve on, never two of one, no 
     await ask({ socketPath: scripted.socket }, { method: 'POST', path: '/scripted/log/1048576' });
     assert.ok(statSync(scripted.log).size - size >= 1_048_576, 'it can still log a megabyte');
     kill(scripted.pid);
-    await until('its death to be seen', async () => (await daemon.instances('scripted')).every((one) => one.pid !== scripted.pid || one.state !== 'ready'), 1000);
+    await until('its death to be seen', async () => (await daemon.instances('scripted')).every((one) => one.pid !== scripted.pid || one.state !== 'ready'), 5000);
     await daemon.readyInstance('scripted');
     assert.deepEqual(await daemon.finish(), [], 'nothing is left after a good end');
     assert.ok(!alive(scripted.pid, scripted.start_time));

@@ -69,7 +69,8 @@ static void refuse(const char *text, const char *member, const char *says)
 
 static void what_is_wrong_is_refused_by_its_member(void **state)
 {
-    refuse("[]", "", "members");
+    refuse("[]", "", "object");
+    refuse("{\"devices\":[1],\"models\":[{" MODEL "}]}", "devices.0", "object");
     refuse("{\"models\":[{" MODEL "}]}", "devices", "list");
     refuse("{" DEVICES "}", "models", "list");
     refuse("{" DEVICES ",\"models\":[{" MODEL "}],\"modles\":1}", "modles", "no such member");
@@ -93,7 +94,7 @@ static void what_is_wrong_is_refused_by_its_member(void **state)
     refuse("{\"devices\":[{\"chip\":\"h1000\"}],\"models\":[{" MODEL "}]}", "devices.0.chip",
            "h100");
     refuse("{\"devices\":[{\"chip\":\"h100-sxm\",\"count\":0}],\"models\":[{" MODEL "}]}",
-           "devices.0.count", "from 1");
+           "devices.0.count", "(1 to");
     refuse("{" DEVICES ",\"models\":[{" MODEL "}],\"slo\":{\"ttft\":\"soon\"}}", "slo.ttft",
            "time");
     refuse("{" DEVICES ",\"models\":[{" MODEL ",\"start\":\"2d\"}]}", "models.0.start", "a day");

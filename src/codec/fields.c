@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Members of foreign objects: each is read once, with its type and its bounds; the first fault is
  * the one that is told. */
-#include "presets/fields.h"
+#include "codec/fields.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 
 #include "base/str.h"
 
-enum { SPELLING_MIN = 5, SPELLING_DISTANCE = 2 };
+enum { SPELLING_MIN = 5, SPELLING_DISTANCE = 2, DAY_S = 86400 };
 
 /* Foreign names go into sentences and logs: what does not print becomes a question mark, and what
  * was cut is not cut inside a character. */
@@ -159,6 +159,21 @@ unsigned fields_count(const struct fields *f, const char *name, unsigned low, un
     return (unsigned)n;
 }
 
+double fields_seconds(const struct fields *f, const char *name, double fallback)
+{
+    const json_t *v = fields_get(f, name);
+    uint64_t ms;
+
+    if (!json_is_string(v)) {
+        return fields_number(f, name, 0, DAY_S, fallback);
+    }
+    if (str_to_duration_ms(json_string_value(v), &ms) < 0 || ms > (uint64_t)DAY_S * 1000) {
+        fields_fault(f, -EINVAL, name, "a time of at most a day is expected, such as 2s or 50ms");
+        return fallback;
+    }
+    return (double)ms / 1000;
+}
+
 bool fields_bool(const struct fields *f, const char *name, bool fallback)
 {
     const json_t *v = fields_get(f, name);
@@ -216,6 +231,22 @@ static const char *nearest(const char *name, const char *const *known)
         }
     }
     return NULL;
+}
+
+void fields_only(const struct fields *f, const char *const *known)
+{
+    const char *name;
+    json_t *value;
+
+    if (!f->object) {
+        return;
+    }
+    json_object_foreach(UNCONST(json_t *, f->object), name, value)
+    {
+        if (!is_known(name, known)) {
+            fields_fault(f, -EINVAL, name, "there is no such member");
+        }
+    }
 }
 
 void fields_spelling(const struct fields *f, const char *const *known)

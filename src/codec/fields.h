@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Inside presets: members of an object that somebody else wrote. The first fault is kept with the
+ * Members of an object that somebody else wrote. The first fault is kept with the
  * path of its member; readers go on with the fallback, and whoever began asks once at the end:
  *
  *     struct fault fault = { 0 };
@@ -46,6 +46,8 @@ double fields_number(const struct fields *f, const char *name, double low, doubl
                      double fallback);
 unsigned fields_count(const struct fields *f, const char *name, unsigned low, unsigned high,
                       unsigned fallback);
+/* Seconds: a number of them, or a text such as "250ms"; a day at most. */
+double fields_seconds(const struct fields *f, const char *name, double fallback);
 bool fields_bool(const struct fields *f, const char *name, bool fallback);
 /* NULL when it is absent; borrowed. */
 const char *fields_text(const struct fields *f, const char *name);
@@ -55,6 +57,9 @@ int fields_word(const struct fields *f, const char *name, int (*from)(const char
 /* A member that is none of these, but as near to one as a slip of the finger: a fault. Others are
  * passed over. Ends with NULL. */
 void fields_spelling(const struct fields *f, const char *const *known);
+
+/* Any member that is none of these is a fault. Ends with NULL. */
+void fields_only(const struct fields *f, const char *const *known);
 
 /* Says that a member is wrong, unless something was said before. name NULL: the object itself. */
 void fields_fault(const struct fields *f, int code, const char *name, const char *fmt, ...)
