@@ -73,21 +73,16 @@ static int read_duration(const struct scan_member *m, uint64_t *ret, struct erro
                  : 0;
 }
 
-/* A time in the past is now. */
-static int read_run_at(struct api *api, const struct scan_member *m, uint64_t *ret_delay_ms,
-                       struct error *e)
+static int read_run_at(struct api *api, const struct scan_member *m, int64_t *ret, struct error *e)
 {
-    const int64_t now = world_wall_ms(api->in.world);
     _cleanup_(freep) char *text = NULL;
-    int64_t at;
 
-    if (m->type != SCAN_STRING || scan_string(m, &text, e) < 0 || timefmt_parse(text, &at) < 0) {
+    if (m->type != SCAN_STRING || scan_string(m, &text, e) < 0 || timefmt_parse(text, ret) < 0) {
         return error_set(e, -EINVAL, "run_at must be a time such as \"2026-01-02T03:04:05Z\"");
     }
-    if (at - now > (int64_t)(SECONDS_MAX * 1000)) {
+    if (*ret - world_wall_ms(api->in.world) > (int64_t)(SECONDS_MAX * 1000)) {
         return error_set(e, -EINVAL, "run_at must be within ten years");
     }
-    *ret_delay_ms = at > now ? (uint64_t)(at - now) : 0;
     return 0;
 }
 
@@ -184,7 +179,7 @@ static int read_delay(struct api *api, const struct scan_member *found, struct t
         return error_set(e, -EINVAL, "either delay or run_at, not both");
     }
     return delay    ? read_duration(&found[M_DELAY], &o->delay_ms, e)
-           : run_at ? read_run_at(api, &found[M_RUN_AT], &o->delay_ms, e)
+           : run_at ? read_run_at(api, &found[M_RUN_AT], &o->run_at_ms, e)
                     : 0;
 }
 

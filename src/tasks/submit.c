@@ -233,6 +233,15 @@ static struct lane *lane_of_order(struct tasks *t, const struct task_order *o)
     return lane_make(t, o->kind, o->model_id, model ? model->config->id : o->model);
 }
 
+/* 0: at once. */
+static int64_t due_of(const struct task_order *o, int64_t now_ms)
+{
+    if (o->delay_ms) {
+        return now_ms + (int64_t)o->delay_ms;
+    }
+    return o->run_at_ms > now_ms ? o->run_at_ms : 0;
+}
+
 static struct task *task_of_order(struct tasks *t, const struct lane *lane,
                                   const struct task_order *o)
 {
@@ -247,7 +256,7 @@ static struct task *task_of_order(struct tasks *t, const struct lane *lane,
     task->max_retries = o->max_retries < 0 ? t->max_retries : (unsigned)o->max_retries;
     task->timeout_ms = o->timeout_ms ? o->timeout_ms : t->timeout_ms;
     task->created_ms = task->updated_ms = world_wall_ms(t->in.world);
-    task->due_ms = o->delay_ms ? task->created_ms + (int64_t)o->delay_ms : 0;
+    task->due_ms = due_of(o, task->created_ms);
     task->batch_id = o->batch_id;
     task->batch_line = o->batch_line;
     task->webhook = xstrdup_opt(o->webhook);

@@ -165,7 +165,8 @@ struct task_order {
     struct span input, options; /* options: a JSON object, or absent */
     int max_retries;            /* -1: queue.max_retries */
     uint64_t timeout_ms;        /* of one attempt; 0: queue.task_timeout */
-    uint64_t delay_ms;
+    uint64_t delay_ms;          /* from when it is taken; or: */
+    int64_t run_at_ms;          /* wall clock; a time in the past is now */
     struct span idempotency_key;
     const char *webhook;   /* URL; NULL: none. Checked by webhook_check */
     const char *public_id; /* of TASK_OF_INSTANCE; a taken one is -EEXIST */

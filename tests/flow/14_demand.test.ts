@@ -212,7 +212,7 @@ test('replicas: all come up, all work, one fewer when asked; a crash of one is n
     const [first] = await daemon.instances('twin');
     process.kill(first.pid, 'SIGKILL');
     assert.equal((await daemon.chat('twin', { max_tokens: 5 })).status, 200);
-    await until('two ready again', async () => (await daemon.instances('twin')).filter((one) => one.state === 'ready').length === 2, 20_000);
+    await until('two ready again', async () => (await daemon.instances('twin')).filter((one) => one.state === 'ready' && one.pid !== first.pid).length === 2, 20_000);
     const before = daemon.engines();
     assert.equal((await daemon.post('/api/models/twin/restart?wait=1')).status, 200);
     assert.equal((await daemon.instances('twin')).filter((one) => one.state === 'ready').length, 2, 'the answer comes when all are back');

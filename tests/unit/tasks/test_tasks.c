@@ -308,19 +308,28 @@ static void attempts_end_by_time(void **state)
 static void delayed_tasks_wait(void **state)
 {
     HOUSE(NULL);
-    int64_t model = house_model(h, "m", 5), id;
+    int64_t model = house_model(h, "m", 5), id, at, past;
+    struct task_order order = { .model_id = model,
+                                .type = "custom",
+                                .priority = 2,
+                                .input = SPAN("x"),
+                                .max_retries = -1 };
 
-    id = house_order(h, &(struct task_order){ .model_id = model,
-                                              .type = "custom",
-                                              .priority = 2,
-                                              .input = SPAN("x"),
-                                              .delay_ms = 30000,
-                                              .max_retries = -1 });
+    order.delay_ms = 30000;
+    id = house_order(h, &order);
+    order.delay_ms = 0;
+    order.run_at_ms = world_wall_ms(h->w) + 30000;
+    at = house_order(h, &order);
+    order.run_at_ms = world_wall_ms(h->w) - 1;
+    past = house_order(h, &order);
     house_check_counts(h);
     sim_run_for(h->w, 29000);
     assert_null(house_find(h, id));
+    assert_null(house_find(h, at));
+    assert_non_null(house_find(h, past));
     sim_run_for(h->w, 1500);
     assert_non_null(house_find(h, id));
+    assert_non_null(house_find(h, at));
     house_check_counts(h);
     house_close(h);
 }
