@@ -101,14 +101,19 @@ test('kill -9 of the engine under 32 streams: the running ones end with an error
 test('the same with a real llama-server', async () => {
     const instance = await daemon.up(model({ id: 'real', model_path: loopGguf, parameters: { binary: llamaServer, parallel: 4 }, ...quickRetry }));
     const begun = new Set<number>();
-    const reads = Array.from({ length: 8 }, (_, n) => stream('real', { max_tokens: n < 4 ? 100_000 : 20 }, (read) => read.text && begun.add(n)));
-    await until('4 streams to have begun', () => begun.size >= 4);
-    const running = [...begun];
+    const running = [0, 1, 2, 3].map((n) => stream('real', { max_tokens: 100_000 }, (read) => read.text && begun.add(n)));
+    await until('4 streams to have begun', () => begun.size === 4);
+    const waiting = [4, 5, 6, 7].map(() => stream('real', { max_tokens: 20 }));
+    await until('4 others to be there', async () => {
+        const [now] = await daemon.instances('real');
+        return now.in_flight + now.waiting === 8;
+    });
     kill(instance.pid);
-    const results = await within('8 streams', 30_000, Promise.all(reads));
-    assert.ok(running.some((n) => results[n].error), 'running streams end with an error event');
-    for (const [n, read] of results.entries()) {
-        assert.ok(read.error || read.done, `stream ${n} ended one way or the other: ${JSON.stringify(read)}`);
+    for (const read of await within('the running streams', 30_000, Promise.all(running))) {
+        assert.ok(read.error?.message, `a running stream ends with an error event: ${read.text.length} characters, done: ${read.done}`);
+    }
+    for (const read of await within('the others', 30_000, Promise.all(waiting))) {
+        assert.ok(read.done && !read.error, `one that waited is answered: ${JSON.stringify(read)}`);
     }
     assert.equal((await daemon.chat('real', { max_tokens: 5 })).status, 200);
     await remove('real');
