@@ -54,6 +54,8 @@ const struct schema planner_schemas[] = {
       "'enum':['latency','throughput','efficiency','balanced','cost','chips',null]},'score_weights':" OBJ_NULL "}},"
       "'priority':{'type':'integer','minimum':1,'maximum':3,'default':2}}}" },
     { "Parallelism",
+      "{'type':'object','properties':{'dp':" DEGREE ",'tp':" DEGREE ",'pp':" DEGREE ",'ep':" DEGREE ",'sp':{'type':['integer','boolean']},'moe_tp':" DEGREE ",'prefill':{'description':'The plan of other chips, which do the prefill. It needs a batch_size.','anyOf':[" A("ParallelismDegrees") ",{'type':'null'}]}}}" },
+    { "ParallelismDegrees",
       "{'type':'object','properties':{'dp':" DEGREE ",'tp':" DEGREE ",'pp':" DEGREE ",'ep':" DEGREE ",'sp':{'type':['integer','boolean']},'moe_tp':" DEGREE "}}" },
     { "EvaluationSubmitted",
       "{'type':'object','required':['task_id','message'],'properties':{'task_id':{'type':'string','format':'uuid'},'message':" STR "}}" },
@@ -166,7 +168,7 @@ const struct schema planner_schemas[] = {
       "'config':{'type':['object','null'],'properties':{'maxSimulatedTokens':{'type':'integer','minimum':1,'maximum':1024,'default':16}}}}}" },
     { "Simulation",
       "{'type':'object','required':['ganttChart','stats','timestamp'],'properties':{'ganttChart':{'type':'object','required':['timeUnit','resources','tasks'],'properties':{"
-      "'timeUnit':{'const':'ms'},'resources':{'type':'array','items':" OBJECT "},'tasks':{'type':'array','items':{'type':'object',"
+      "'timeUnit':{'const':'ms'},'resources':{'type':'array','items':{'type':'object','required':['id','name','ppStage'],'properties':{'id':" STR ",'name':" STR ",'ppStage':" INT ",'phase':{'type':'string','enum':['prefill','decode'],'description':'Where other chips do the prefill: which these are.'}}}},'tasks':{'type':'array','items':{'type':'object',"
       "'required':['id','name','resource','stage','start','end','type','phase'],'properties':{'id':" STR ",'name':" STR ",'resource':" STR ",'stage':" INT ","
       "'start':" NUM ",'end':" NUM ",'type':" STR ",'phase':{'type':'string','enum':['prefill','decode']}}}}}},"
       "'stats':{'type':'object','required':['prefill','decode','totalRunTime','simulatedTokens','ttft','avgTpot','dynamicMfu','dynamicMbu','maxPPBubbleRatio','totalEvents'],"

@@ -184,6 +184,17 @@ static double worst_bubble(const struct planner_bar *bars, size_t count, const s
     return worst < 1e-9 ? 0 : worst;
 }
 
+/* Where other chips do the prefill, each stage belongs to one of the phases. */
+static json_t *resource_json(unsigned stage, const struct phase *prefill,
+                             const struct phase *decode)
+{
+    const bool apart = decode->first_stage > prefill->last_stage;
+    const char *phase = !apart ? NULL : stage < decode->first_stage ? "prefill" : "decode";
+
+    return json_pack("{s:o, s:o, s:i, s:s*}", "id", json_sprintf("stage-%u", stage), "name",
+                     json_sprintf("Stage %u", stage), "ppStage", (int)stage, "phase", phase);
+}
+
 static json_t *chart_json(const struct planner_bar *bars, size_t count, const struct phase *prefill,
                           const struct phase *decode)
 {
@@ -191,9 +202,7 @@ static json_t *chart_json(const struct planner_bar *bars, size_t count, const st
     json_t *resources = json_array(), *tasks = json_array();
 
     for (unsigned i = 0; i <= last; i++) {
-        json_array_append_new(resources,
-                              json_pack("{s:o, s:o, s:i}", "id", json_sprintf("stage-%u", i),
-                                        "name", json_sprintf("Stage %u", i), "ppStage", (int)i));
+        json_array_append_new(resources, resource_json(i, prefill, decode));
     }
     for (size_t i = 0; i < count; i++) {
         json_array_append_new(tasks, bar_json(&bars[i], i));
@@ -413,6 +422,7 @@ static json_t *judge(const struct presets *presets, const json_t *body)
         json_array_append_new(errors, json_text(e.text));
     } else {
         required = planner_plan_chips(&request->plan);
+        required += request->prefill.replicas > 0 ? planner_plan_chips(&request->prefill) : 0;
         available = request->chips;
         against = objection(request);
         if (against) {

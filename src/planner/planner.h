@@ -537,9 +537,12 @@ void planner_search(const struct planner_setup *s, const struct planner_question
                     struct planner_findings *ret);
 void planner_findings_finish(struct planner_findings *f);
 /* The same for one plan that a person chose: one candidate, or one refusal. Only its numbers and
- * max_chips bind it, not the rules of the search; its replicas are those that are evaluated. */
+ * max_chips bind it, not the rules of the search; its replicas are those that are evaluated.
+ * prefill: the plan of the chips that prefill (then q->concurrency is the load, and has to be
+ * told); replicas 0: none. */
 void planner_try(const struct planner_setup *s, const struct planner_question *q,
-                 const struct planner_plan *plan, struct planner_findings *ret);
+                 const struct planner_plan *plan, const struct planner_plan *prefill,
+                 struct planner_findings *ret);
 /* The load that a candidate was evaluated (or refused) under, e.g. for planner_refusal() and
  * planner_timeline(). */
 struct planner_load planner_candidate_load(const struct planner_question *q,

@@ -93,11 +93,20 @@ void planner_search(const struct planner_setup *s, const struct planner_question
     end(&x);
 }
 
-void planner_try(const struct planner_setup *s, const struct planner_question *q,
-                 const struct planner_plan *plan, struct planner_findings *ret)
+/* A person's numbers may be any. */
+static double chips_of(const struct planner_plan *p)
 {
-    const double chips = (double)plan->tp * plan->pp * plan->adp * plan->replicas;
-    struct planner_candidate c = { .plan = *plan, .concurrency = q->concurrency };
+    return (double)p->tp * p->pp * p->adp * p->replicas;
+}
+
+void planner_try(const struct planner_setup *s, const struct planner_question *q,
+                 const struct planner_plan *plan, const struct planner_plan *prefill,
+                 struct planner_findings *ret)
+{
+    const double chips = chips_of(plan) + chips_of(prefill);
+    struct planner_candidate c = { .plan = *plan,
+                                   .prefill = *prefill,
+                                   .concurrency = q->concurrency };
     struct planner_run x;
 
     begin(&x, s, q, ret);
@@ -106,7 +115,7 @@ void planner_try(const struct planner_setup *s, const struct planner_question *q
         c.result.need = chips;
         c.result.have = q->max_chips;
         planner_run_count(&x, &c);
-    } else if (plan->replicas == 0) {
+    } else if (plan->replicas == 0 || prefill->replicas > 0) {
         planner_run_evaluate(&x, &c);
         planner_run_count(&x, &c);
     } else {

@@ -169,8 +169,8 @@ static void read_members(const struct fields *f, const struct planner_model *m,
     divide_dp(f, m, dp, p);
 }
 
-void plan_read(const struct planner_model *m, const json_t *value, const char *path,
-               struct fault *fault, struct planner_plan *ret)
+static void read_one(const struct planner_model *m, const json_t *value, const char *path,
+                     struct fault *fault, struct planner_plan *ret)
 {
     struct fields f = { .fault = fault };
     json_t *words = NULL;
@@ -192,4 +192,21 @@ void plan_read(const struct planner_model *m, const json_t *value, const char *p
         *ret = (struct planner_plan){ 1, 1, 1, 1, 1, 1, false };
     }
     json_decref(words);
+}
+
+void plan_read(const struct fields *f, const char *name, struct plan_request *ret)
+{
+    const json_t *value = fields_get(f, name), *prefill = json_object_get(value, "prefill");
+    char path[FIELD_PATH_MAX];
+
+    read_one(&ret->model.model, value, name, f->fault, &ret->plan);
+    if (!prefill || json_is_null(prefill)) {
+        return;
+    }
+    snprintf(path, sizeof(path), "%s.prefill", name);
+    if (ret->question.rate_per_s > 0 || ret->question.concurrency <= 0) {
+        fields_fault(f, -EINVAL, path,
+                     "with other chips for the prefill a number of requests at once is needed");
+    }
+    read_one(&ret->model.model, prefill, path, f->fault, &ret->prefill);
 }

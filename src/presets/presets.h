@@ -122,11 +122,11 @@ int preset_chip_calibrate(struct planner_chip *chip, const struct preset_measure
 struct plan_request {
     struct preset_model model;
     struct preset_chip chip;
-    struct planner_topology topology; /* 0 levels: none was told */
-    unsigned chips;                   /* available */
-    int engine, format, kv;           /* of the planner's enums */
-    bool manual;                      /* only this plan: */
-    struct planner_plan plan;
+    struct planner_topology topology;  /* 0 levels: none was told */
+    unsigned chips;                    /* available */
+    int engine, format, kv;            /* of the planner's enums */
+    bool manual;                       /* only this plan: */
+    struct planner_plan plan, prefill; /* prefill.replicas 0: no other chips for the prefill */
     struct planner_question question;
     unsigned top_k; /* 10 */
 };
@@ -152,6 +152,8 @@ struct plan_request {
  * Of a mixture of experts ep * moe_tp / tp of them share the experts (attention_dp), so that dp *
  * tp = moe_tp * ep makes one replica and a multiple of it several; experts of which nothing is said
  * are cut like the attention (moe_tp = tp). sp is 1, or tp. In the answer dp is the same product.
+ * With a member prefill, of the same members, other chips do the prefill, in that plan; it needs a
+ * batch_size.
  */
 int plan_request_from_json(const struct presets *p, const json_t *body, struct plan_request *ret,
                            char field[PRESET_NAME_MAX], struct error *reterr) _must_check_;

@@ -62,9 +62,9 @@ void topology_read(const json_t *value, const char *path, struct fault *fault,
                    struct planner_topology *ret, unsigned *ret_chips);
 bool topology_is_told(const json_t *value); /* has levels, pods or counts, be they wrong */
 
-/* "tp8 pp2 dp2" or an object {tp, pp, …}: the plan of a person. */
-void plan_read(const struct planner_model *m, const json_t *value, const char *path,
-               struct fault *fault, struct planner_plan *ret);
+/* "tp8 pp2 dp2" or an object {tp, pp, …, prefill}: the plan of a person, into the request, whose
+ * model and load stand there. name: the member of f that it is. */
+void plan_read(const struct fields *f, const char *name, struct plan_request *ret);
 /* {latency, throughput, efficiency, balance} */
 void weights_read(const struct fields *f, const char *name, struct planner_score_weights *ret);
 

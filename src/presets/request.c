@@ -181,7 +181,7 @@ void request_read_own(const struct presets *p, const json_t *body, struct plan_r
     ret->top_k = fields_count(&f, "top_k", 1, 100000, 10);
     ret->manual = fields_has(&f, "plan");
     if (ret->manual) {
-        plan_read(&ret->model.model, fields_get(&f, "plan"), "plan", fault, &ret->plan);
+        plan_read(&f, "plan", ret);
     }
 }
 
@@ -230,7 +230,7 @@ void plan_request_run(const struct plan_request *r, bool (*go_on)(void *arg, dou
         planner_setup_topology(setup, &r->topology);
     }
     if (r->manual) {
-        planner_try(setup, &q, &r->plan, ret);
+        planner_try(setup, &q, &r->plan, &r->prefill, ret);
     } else {
         planner_search(setup, &q, ret);
     }
@@ -325,7 +325,12 @@ json_t *plan_request_to_json(const struct plan_request *r)
     put_limits(o, &r->question);
     put_count(o, "top_k", r->top_k);
     if (r->manual) {
-        json_object_set_new(o, "plan", plan_to_json(&r->plan));
+        json_t *plan = plan_to_json(&r->plan);
+
+        if (r->prefill.replicas > 0) {
+            json_object_set_new(plan, "prefill", plan_to_json(&r->prefill));
+        }
+        json_object_set_new(o, "plan", plan);
     }
     return o;
 }

@@ -266,8 +266,7 @@ static void read_mode(const struct fields *f, struct plan_request *r)
         fields_fault(f, -EPROTO, "manual_parallelism", "this has to be an object");
         return;
     }
-    plan_read(&r->model.model, fields_get(f, "manual_parallelism"), "manual_parallelism", f->fault,
-              &r->plan);
+    plan_read(f, "manual_parallelism", r);
 }
 
 void request_read_submit(const struct presets *p, const json_t *body, struct plan_request *ret,

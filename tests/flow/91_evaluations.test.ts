@@ -818,6 +818,28 @@ test('/api/simulate draws a chart whose bars add up to its figures', async () =>
     assert.equal(alone.stats.maxPPBubbleRatio, 0);
 });
 
+test('/api/simulate draws a plan with other chips for the prefill: its stages first, then those of the decode', async () => {
+    const load = { inference: { ...inference, batch_size: 8 } };
+    const { status, json, text } = await daemon.post('/api/simulate', question({ tp: 2, pp: 2, prefill: { tp: 2, pp: 2 } }, load));
+    assert.equal(status, 200, text);
+    const { resources, tasks } = json.ganttChart;
+    assert.deepEqual(resources.map((one: any) => one.phase), ['prefill', 'prefill', 'decode', 'decode']);
+    assert.ok(tasks.every((bar: any) => resources[bar.stage].phase === bar.phase));
+    assert.ok(tasks.some((bar: any) => bar.stage === 1) && tasks.some((bar: any) => bar.stage === 3));
+    const refusals: Array<[unknown, Record<string, unknown>, RegExp]> = [
+        [{ tp: 4, prefill: { tp: 8 } }, load, /needs 12 chips, 8 are available/],
+        [{ tp: 4, prefill: { tp: 0 } }, load, /parallelism\.prefill\.tp/], [{ tp: 4, prefill: 4 }, load, /parallelism\.prefill/],
+        [{ tp: 4, prefill: { tp: 4 } }, { inference: { ...inference, batch_size: undefined, rate_per_s: 1 } }, /parallelism\.prefill: .*at once/],
+    ];
+    for (const [parallelism, more, says] of refusals) {
+        const answer = await daemon.post('/api/simulate', question(parallelism, more));
+        assert.equal(answer.status, 400, answer.text);
+        assert.match(answer.json.detail, says);
+    }
+    const valid = (await daemon.post('/api/validate', question({ tp: 4, prefill: { tp: 4 } }, load))).json;
+    assert.deepEqual([valid.valid, valid.required_chips, valid.errors], [true, 8, []]);
+});
+
 test('/api/simulate: what is wrong is a 400 that names it', async () => {
     const table: Array<[any, RegExp]> = [
         [question(undefined), /parallelism/], [question(null), /parallelism/], [question({ tp: 'x' }), /parallelism\.tp/], [question({ tp: 0 }), /parallelism\.tp/],

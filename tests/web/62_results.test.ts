@@ -142,6 +142,26 @@ test('the timeline shows the stages of the chosen plan, with as many tokens as a
     });
 });
 
+test('a plan whose prompts are read by other chips has a timeline with the stages of both', async () => {
+    const { inference } = question();
+    const apart = await completed(question({
+        experiment_name: 'two sides', inference: { ...inference, batch_size: 16 }, search_mode: 'manual', manual_parallelism: { tp: 4, prefill: { tp: 2, pp: 2 } }, search_constraints: null,
+    }));
+    await withPage(open(`/planner/results/${apart}`), {}, async (page) => {
+        const timeline = page.locator('[data-test=timeline]');
+        await timeline.getByRole('button', { name: 'As a table' }).click();
+        const names = await timeline.locator('tbody tr').allInnerTexts();
+        assert.deepEqual(names.map((row) => row.split('\t').slice(0, 2)), [['Prefill 1', 'Prefill'], ['Prefill 2', 'Prefill'], ['Decode 1', 'Decode']]);
+        assert.match(await page.locator('[data-test=question]').innerText(), /Prefill tp 2, pp 2; Decode tp 4/);
+        await page.getByRole('button', { name: 'Plan again with changes' }).click();
+        const prefill = page.getByRole('group', { name: 'The plan of the chips that read the prompts' });
+        assert.deepEqual([await prefill.getByLabel('Tensor (TP)').inputValue(), await prefill.getByLabel('Pipeline (PP)').inputValue()], ['2', '2']);
+        await page.getByText('TP × PP × DP = 8 of 8 chips').waitFor();
+        await prefill.getByLabel('Pipeline (PP)').fill('4');
+        await page.getByText('TP × PP × DP = 12 chips; there are 8.').waitFor();
+    });
+});
+
 test('where no plan holds, the reasons stand there with how many each, and their numbers', async () => {
     const { search_stats: stats, infeasible_plans: refused } = await results(deepseek);
     await withPage(open(`/planner/results/${deepseek}`), {}, async (page) => {

@@ -18,6 +18,9 @@ static const struct planner_question plain = {
     .max_chips = 8, .isl = 1024, .osl = 256, .slo_tpot_s = 0.050
 };
 
+/* Of chips that prefill. */
+static const struct planner_plan none;
+
 static inline struct planner_findings ask(const struct planner_setup *s,
                                           const struct planner_question *q)
 {

@@ -46,6 +46,40 @@ static void test_disaggregated(void **state)
     planner_findings_finish(&f);
 }
 
+/* One that was found, by itself: the same answer; and with a chip fewer a refusal. */
+static void test_try_one(void **state)
+{
+    const struct planner_setup s = setup("Llama-3.1-70B", "H100-SXM");
+    struct planner_question q = plain;
+    const struct planner_candidate *c;
+    struct planner_findings f, one;
+    size_t i = 0;
+
+    q.isl = 4096;
+    q.concurrency = 64;
+    q.max_chips = 16;
+    q.disaggregated = true;
+    f = ask(&s, &q);
+    while (i < f.count && f.candidates[i].prefill.replicas == 0) {
+        i++;
+    }
+    assert_true(i < f.count);
+    c = &f.candidates[i];
+    planner_try(&s, &q, &c->plan, &c->prefill, &one);
+    assert_true(one.count == 1 && one.tried == 1);
+    assert_int_equal(one.candidates[0].prefill.replicas, c->prefill.replicas);
+    assert_true(one.candidates[0].result.tpot_s == c->result.tpot_s);
+    assert_true(one.candidates[0].result.ttft_s == c->result.ttft_s);
+    assert_int_equal(one.candidates[0].result.chips, c->result.chips);
+    planner_findings_finish(&one);
+    q.max_chips = c->result.chips - 1;
+    planner_try(&s, &q, &c->plan, &c->prefill, &one);
+    assert_int_equal(one.count, 0);
+    assert_int_equal(one.refusals[0].result.bound, PLANNER_CHIPS_SHORT);
+    planner_findings_finish(&one);
+    planner_findings_finish(&f);
+}
+
 /* All chips' share of their peak, those of the prefill side included. */
 static void test_mfu_of_both_sides(void **state)
 {
@@ -359,6 +393,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_disaggregated),
+        cmocka_unit_test(test_try_one),
         cmocka_unit_test(test_mfu_of_both_sides),
         cmocka_unit_test(test_one_side_is_full),
         cmocka_unit_test(test_pruned_pairs_are_no_better),

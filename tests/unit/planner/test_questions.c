@@ -70,7 +70,7 @@ static void test_fewest_chips_for_a_rate(void **state)
     assert_true(f.refused_by[PLANNER_UNSUSTAINABLE] > 0);
     p = f.candidates[0].plan;
     p.replicas--;
-    planner_try(&s, &q, &p, &less);
+    planner_try(&s, &q, &p, &none, &less);
     assert_true(less.count == 0 || !less.candidates[0].meets_slo);
     assert_true(fabs(f.candidates[0].result.requests_ps - 700) < 1e-6);
     planner_findings_finish(&less);

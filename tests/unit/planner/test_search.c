@@ -367,7 +367,7 @@ static void test_try_one(void **state)
     struct planner_findings f, all;
     struct planner_load load;
 
-    planner_try(&s, &q, &p, &f);
+    planner_try(&s, &q, &p, &none, &f);
     assert_true(f.count == 1 && f.tried == 1 && f.refused == 0);
     assert_true(is_same(&f.candidates[0].plan, &p));
     assert_true(f.candidates[0].pareto && f.candidates[0].score > 50);
@@ -381,7 +381,7 @@ static void test_try_one(void **state)
     planner_findings_finish(&all);
     planner_findings_finish(&f);
     p.replicas = 3;
-    planner_try(&s, &q, &p, &f);
+    planner_try(&s, &q, &p, &none, &f);
     assert_true(f.count == 0 && f.refusal_count == 1);
     assert_int_equal(f.refusals[0].result.bound, PLANNER_CHIPS_SHORT);
     load = planner_candidate_load(&q, &f.refusals[0]);
@@ -389,11 +389,11 @@ static void test_try_one(void **state)
     assert_string_equal(why, "needs 12 chips, 8 are available");
     planner_findings_finish(&f);
     p = (struct planner_plan){ 1, 1, 1, 2, 1, 1, false };
-    planner_try(&s, &q, &p, &f);
+    planner_try(&s, &q, &p, &none, &f);
     assert_int_equal(f.refusals[0].result.bound, PLANNER_BAD_EXPERTS);
     planner_findings_finish(&f);
     p = (struct planner_plan){ 0 };
-    planner_try(&s, &q, &p, &f);
+    planner_try(&s, &q, &p, &none, &f);
     assert_int_equal(f.refusals[0].result.bound, PLANNER_BAD_PLAN);
     planner_findings_finish(&f);
 }

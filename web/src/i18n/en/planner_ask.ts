@@ -43,6 +43,7 @@ export default {
             withinNode: 'Tensor parallelism stays within a node', divideHeads: 'Tensor parallelism divides the KV heads', evenLayers: 'Pipeline stages have as many layers each', disaggregated: 'Also with other chips for the prefill',
         },
         degree: { tp: 'Tensor (TP)', pp: 'Pipeline (PP)', dp: 'Data (DP)', ep: 'Expert (EP)', moe_tp: 'Expert tensor (MoE-TP)', sp: 'Sequence parallelism (SP)' },
+        apart: 'Other chips read the prompts (needs a number of requests at once)', apartPlan: 'The plan of the chips that read the prompts',
         chipsNeeded: 'TP × PP × DP = {needed} of {present} chips', tooManyChips: 'TP × PP × DP = {needed} chips; there are {present}.', mfu: 'Use of compute (MFU)', mbu: 'Use of bandwidth (MBU)',
         submitTitle: 'Evaluate', name: 'Experiment', nameHint: 'Evaluations of the same name stand together and can be compared.', description: 'Description',
         priority1: 'Low', priority2: 'Normal', priority3: 'High', refused: 'The planner cannot take this question:', evaluate: 'Evaluate', toResult: 'See the result', submitted: '“{name}” was submitted.',

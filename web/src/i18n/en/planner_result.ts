@@ -44,7 +44,7 @@ export default {
         timeOf: { decode: 'Where the time of a decode step goes', prefill: 'Where the time of a prompt goes' }, phase: { decode: 'Decode', prefill: 'Prefill' },
         work: { gemm: 'Matrix products', attention: 'Attention', experts: 'Experts', communication: 'Communication', elementwise: 'Element-wise', host: 'Host', bubble: 'Idle' },
         timeline: 'Timeline of {plan}', timelineText: 'What the stages do, from the first chunk of a prompt on: {ttft} to the first token in the mean (with waiting), idle at most {bubble} of the prefill. Drag the ends of the bar below to zoom, or scroll with Ctrl held.',
-        tokens: 'Tokens drawn', stage: 'Stage {n}', twoSides: 'A plan in which other chips read the prompts is not drawn.', noTimeline: 'The timeline needs the question, which is not kept of an imported evaluation.',
+        tokens: 'Tokens drawn', stage: 'Stage {n}', stageOf: '{phase} {n}', noTimeline: 'The timeline needs the question, which is not kept of an imported evaluation.',
         refused: 'Refused plans', refusedText: '{n} plans were refused, by what they would break. {shown} are kept, with their numbers.',
         bound: {
             limits: 'Misses the limits', bad_plan: 'Does not divide the model', bad_experts: 'Does not divide the experts', weights: 'Weights do not fit', one_request: 'No room for one request',

@@ -46,6 +46,7 @@ export default {
             withinNode: '张量并行不跨节点', divideHeads: '张量并行整除 KV 头数', evenLayers: '流水线各级层数相同', disaggregated: '也尝试预填充用另外的芯片',
         },
         degree: { tp: '张量 (TP)', pp: '流水线 (PP)', dp: '数据 (DP)', ep: '专家 (EP)', moe_tp: '专家张量 (MoE-TP)', sp: '序列并行 (SP)' },
+        apart: '由另外的芯片处理提示（需要给出同时的请求数）', apartPlan: '处理提示的芯片的方案',
         chipsNeeded: 'TP × PP × DP = {needed}，共有 {present} 片', tooManyChips: 'TP × PP × DP = {needed} 片，但只有 {present} 片。', mfu: '算力利用率 (MFU)', mbu: '带宽利用率 (MBU)',
         submitTitle: '评估', name: '实验', nameHint: '同名评估归在一起，可以相互比较。', description: '说明',
         priority1: '低', priority2: '普通', priority3: '高', refused: '规划器无法接受这个问题：', evaluate: '开始评估', toResult: '查看结果', submitted: '已提交“{name}”。',

@@ -47,7 +47,7 @@ export default {
         timeOf: { decode: '一个解码步的时间分布', prefill: '处理提示的时间分布' }, phase: { decode: '解码', prefill: '预填充' },
         work: { gemm: '矩阵乘', attention: '注意力', experts: '专家', communication: '通信', elementwise: '逐元素', host: '主机', bubble: '空闲' },
         timeline: '{plan} 的时间线', timelineText: '各阶段从提示的第一块起的工作：首个 token 平均 {ttft}（含等待），预填充阶段空闲最多 {bubble}。拖动下方滑条的两端，或按住 Ctrl 滚动，即可缩放。',
-        tokens: '绘制的 token 数', stage: '阶段 {n}', twoSides: '由其他芯片处理提示的方案不绘制时间线。', noTimeline: '时间线需要原来的问题，导入的评估没有保存它。',
+        tokens: '绘制的 token 数', stage: '阶段 {n}', stageOf: '{phase} {n}', noTimeline: '时间线需要原来的问题，导入的评估没有保存它。',
         refused: '被拒的方案', refusedText: '{n} 个方案被拒，按违反的条件分组。保留了其中 {shown} 个及其数字。',
         bound: {
             limits: '不满足限制', bad_plan: '不能整除模型', bad_experts: '不能整除专家', weights: '权重放不下', one_request: '放不下一个请求',

@@ -51,6 +51,8 @@ export interface Question {
     mode: 'auto' | 'manual';
     parallelism: Record<Degree, Maybe>;
     sequence: boolean; // sequence parallelism
+    apart: boolean; // other chips read the prompts, in this plan:
+    prefill: Record<Degree, Maybe>;
     objective: (typeof objectives)[number];
     scoreWeights: Record<(typeof weightNames)[number], Maybe>;
     maxChips: Maybe;
@@ -74,7 +76,7 @@ export function emptyQuestion(): Question {
         placeKind: 'count', chips: 8, perNode: 8, topology: null, topologyName: '',
         load: 'slo', batch: 32, rate: 2, input: 1024, output: 256, inputCv: 0, outputCv: 0, prefixHit: 0, draftTokens: 0, acceptance: 70, chunk: null,
         ttft: 1000, tpot: 50, e2e: null,
-        mode: 'auto', parallelism: { tp: 8, pp: 1, dp: 1, ep: 1, moe_tp: 1 }, sequence: false,
+        mode: 'auto', parallelism: { tp: 8, pp: 1, dp: 1, ep: 1, moe_tp: 1 }, sequence: false, apart: false, prefill: { tp: 1, pp: 1, dp: 1, ep: 1, moe_tp: 1 },
         objective: 'throughput', scoreWeights: { latency: 0.3, throughput: 0.35, efficiency: 0.2, balance: 0.15 },
         maxChips: null, topK: 10, minThroughput: null, maxMemory: null, withinNode: true, divideHeads: true, evenLayers: false, disaggregated: false,
     };
@@ -133,7 +135,7 @@ function parts(q: Question) {
 }
 
 function planJson(q: Question): Json {
-    return told({ ...q.parallelism, sp: q.sequence });
+    return told({ ...q.parallelism, sp: q.sequence, prefill: q.apart ? told(q.prefill) : null });
 }
 
 export function toRequest(q: Question) {
@@ -224,6 +226,7 @@ function constraintsFrom(q: Question, told: Json): void {
 export function fromRequest(request: Json): Question {
     const q = emptyQuestion();
     const manual = object(request.manual_parallelism);
+    const prefill = object(manual.prefill);
     q.name = word(request.experiment_name, '');
     q.description = word(request.description, '');
     q.priority = number(request.priority) ?? 2;
@@ -235,7 +238,9 @@ export function fromRequest(request: Json): Question {
     q.mode = request.search_mode === 'manual' ? 'manual' : 'auto';
     for (const name of degrees) {
         q.parallelism[name] = number(manual[name]) ?? 1;
+        q.prefill[name] = number(prefill[name]) ?? 1;
     }
+    q.apart = Object.keys(prefill).length > 0;
     q.sequence = manual.sp === true || (number(manual.sp) ?? 1) > 1;
     return q;
 }

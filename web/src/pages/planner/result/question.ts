@@ -72,10 +72,14 @@ function loadOf(inference: Question): string {
     const rate = count(inference, 'rate_per_s', 'request_rate');
     return rate ? t('planner.result.load.rate', { n: number(rate, 2) }) : batch ? t('planner.result.load.batch', { n: number(batch) }) : t('planner.result.load.slo');
 }
+function degreesOf(manual: Question): string {
+    return Object.entries(manual).filter(([, degree]) => !isObject(degree) && degree !== null && degree !== 1).map(([name, degree]) => `${name} ${String(degree)}`).join(', ') || 'tp 1';
+}
 function searchOf(question: Question): string {
     const manual = part(question, 'manual_parallelism');
     if (question.search_mode === 'manual') {
-        return t('planner.result.search.manual', { plan: Object.entries(manual).filter(([, degree]) => degree !== 1).map(([name, degree]) => `${name} ${String(degree)}`).join(', ') || 'tp 1' });
+        const both = isObject(manual.prefill) ? `${t('planner.result.phase.prefill')} ${degreesOf(manual.prefill)}; ${t('planner.result.phase.decode')} ` : '';
+        return t('planner.result.search.manual', { plan: both + degreesOf(manual) });
     }
     const target = word(part(question, 'search_constraints'), 'optimization_target') || 'cost';
     return t(`planner.result.search.${target}`);
@@ -103,6 +107,16 @@ export function judge({ name, value }: Limit, plan: Plan): 'holds' | 'close' | '
     const band = name === 'ttft' ? plan.ttft_band : name === 'tpot' ? plan.tpot_band : name === 'throughput' ? plan.throughput_band : undefined;
     const [misses, reaches] = name === 'throughput' ? [is < value, (band?.p10 ?? is) < value] : [is > value, (band?.p90 ?? is) > value];
     return misses ? 'missed' : reaches ? 'close' : 'holds';
+}
+
+/** What asks for this very plan. One with other chips for the prefill is asked for with the load that it was found for. */
+export function manualOf(plan: Plan, question: Question | null): { inference: Question; parallelism: Question } {
+    const inference = part(question, 'inference');
+    if (!plan.prefill_parallelism) {
+        return { inference, parallelism: plan.parallelism };
+    }
+    const { rate_per_s: _rate, request_rate: _same, ...rest } = inference;
+    return { inference: { ...rest, batch_size: Math.max(1, Math.round(plan.concurrency ?? 1)) }, parallelism: { ...plan.parallelism, prefill: plan.prefill_parallelism } };
 }
 
 /** The question in short. */
