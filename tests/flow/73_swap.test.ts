@@ -39,12 +39,14 @@ test('A B A B A B ... at once: served in batches, with few loads, and everybody 
         await cards.define(id, 700, 5, { parameters: { parallel: 2 } }, { load_ms: 100 });
     }
     const watch = cards.watch();
+    const began = Date.now();
     ok(await Promise.all(Array.from({ length: 60 }, (_, i) => cards.daemon.chat(i % 2 ? 'a' : 'b', { scripted: { first_ms: 40, events: 2 } }))));
     assert.ok(await watch.end() <= placeable);
     assert.deepEqual(['a', 'b'].map((id) => cards.marks(id, 'request').filter((one) => one.body?.includes('"model"')).length), [30, 30], 'each was asked once');
-    // 0.6 s of work each and a second until somebody's turn: one change would do.
-    assert.ok(loads('a') + loads('b') <= 4, `${loads('a')} and ${loads('b')} loads`);
-    assert.ok(turns('a', 'b') <= 3, `${turns('a', 'b')} turns`);
+    // 0.6 s of work each: one change would do. Who has waited for a second may have a turn, and on a slow machine more of them do.
+    const fair = 3 + Math.floor((Date.now() - began) / 1000);
+    assert.ok(turns('a', 'b') <= fair, `${turns('a', 'b')} turns, not ${fair}`);
+    assert.ok(loads('a') + loads('b') <= fair + 1, `${loads('a')} and ${loads('b')} loads`);
 });
 
 test('steady requests for one starve no other: it has its turn, and then the first one again', async () => {
