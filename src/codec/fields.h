@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Members of an object that somebody else wrote. The first fault is kept with the
- * path of its member; readers go on with the fallback, and whoever began asks once at the end:
+ * Members of an object that somebody else wrote. The first fault is kept with the path of its
+ * member; readers go on with the fallback, and whoever began asks once at the end:
  *
  *     struct fault fault = { 0 };
  *     struct fields f = fields_of(object, "model", &fault);

@@ -199,7 +199,7 @@ static void check_definition(const struct fields *in, const struct fleet_model *
 static void read_name(const struct fields *in, const struct fleet *f, struct fleet_model *m)
 {
     const char *name = fields_text(in, "name");
-    const char *of = fields_text(in, "model");
+    const char *of = json_string_value(fields_get(in, "model")); /* which may be an object */
 
     name = name ? name : of;
     if (!name || !*name || strlen(name) >= sizeof(m->name)) {

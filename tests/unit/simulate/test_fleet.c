@@ -55,6 +55,22 @@ static void a_fleet_is_read(void **state)
     fleet_free(f);
 }
 
+static void models_and_chips_may_be_told_by_their_figures(void **state)
+{
+    struct fleet *f = NULL;
+    struct error e = { 0 };
+
+    assert_int_equal(read_text("{\"devices\":[{\"chip\":{\"chip_type\":\"mine\",\"compute_tflops_"
+                               "fp16\":500,\"memory_gb\":40,\"memory_bandwidth_gbps\":2000}}],"
+                               "\"models\":[{\"name\":\"m\",\"model\":{\"preset\":\"llama-3.1-8b\","
+                               "\"num_layers\":16}}]}",
+                               &f, &e),
+                     0);
+    assert_true(f->kinds[0].chip.chip.memory_gb == 40 * 1.073741824); /* a card's are GiB */
+    assert_int_equal(f->models[0].model.model.layers, 16);
+    fleet_free(f);
+}
+
 /* The sentence begins with the member, and says this. */
 static void refuse(const char *text, const char *member, const char *says)
 {
@@ -130,6 +146,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fleet_is_read),
+        cmocka_unit_test(models_and_chips_may_be_told_by_their_figures),
         cmocka_unit_test(what_is_wrong_is_refused_by_its_member),
         cmocka_unit_test(a_file_is_named_in_its_faults),
     };
