@@ -10,9 +10,10 @@
  *
  * Deterministic: damped Gauss-Newton steps from the starting values on the sum of a Huber loss of
  * ln(predicted / measured), and of the squares by which the logarithms of the numbers leave their
- * start (what the rows say little of stays where the tables and the literature have it). The bands
- * are those of rows that a fit has not seen: each family of models, then each chip, is left out of
- * a fit once and predicted by it.
+ * start (what the rows say little of stays where the tables and the literature have it). Rows of
+ * one metric of one model on one chip in one engine say much the same: n of them count as the
+ * square root of n. The bands are those of rows that a fit has not seen: each family of models,
+ * then each chip, is left out of a fit once and predicted by it.
  */
 #include <math.h>
 #include <stdio.h>
@@ -31,16 +32,22 @@ static const char *const held_chips[] = { "H200-SXM", "H200-SXM-CTS", "GB200",
                                           "RTX-3070", "RTX-4080",     "Apple-M2-Ultra-76c",
                                           NULL };
 
-enum { COUNT = sizeof(struct planner_coefficients) / sizeof(double), ROUNDS = 14, TRIES = 6 };
+enum { COUNT = sizeof(struct planner_coefficients) / sizeof(double), ROUNDS = 60, TRIES = 12 };
+
+/* The loss has small cliffs (one pass more, one request less in the last round): who stands before
+ * one sees over it with slopes taken over another width. */
+static const double widths[] = { 0.02, 0.005, 0.05, 0.01 };
 
 /* What a number costs that is e times its start. */
-#define PULL 0.5
+#define FIRM 4.0
+#define SOFT 1.0
+#define FREE 0.3
 
 static const struct {
     const char *name;
-    double start, low, high;
+    double start, low, high, pull;
 } numbers[COUNT] = {
-#define X(name, start, low, high, help) { #name, start, low, high },
+#define X(name, start, low, high, pull, help) { #name, start, low, high, pull },
     PLANNER_COEFFICIENTS(X)
 #undef X
 };
@@ -68,11 +75,36 @@ static bool is_scored(const struct planner_row *row)
 
 /* ---- the loss ---- */
 
-static double weight_of(const struct planner_row *row)
+static bool is_alike(const struct planner_row *a, const struct planner_row *b)
 {
-    const bool first = strcmp(row->metric, "ttft_mean") == 0;
+    return a->model == b->model && a->chip == b->chip && a->engine == b->engine &&
+           a->format == b->format && strcmp(a->workload, b->workload) == 0 &&
+           strcmp(a->metric, b->metric) == 0;
+}
 
-    return row->load.kind == PLANNER_DISAGGREGATED ? (first ? 0.2 : 0.5) : first ? 0.5 : 1;
+/* The mean of the weights is one, but for the metrics that count less. */
+static void weigh(const struct planner_rows *rows, double *weights)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < rows->count; i++) {
+        size_t alike = 0;
+
+        for (size_t j = 0; j < rows->count; j++) {
+            alike += is_alike(&rows->rows[i], &rows->rows[j]);
+        }
+        weights[i] = 1 / sqrt((double)alike);
+        sum += weights[i];
+    }
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct planner_row *row = &rows->rows[i];
+        const bool first = strcmp(row->metric, "ttft_mean") == 0;
+
+        weights[i] *= (double)rows->count / sum;
+        weights[i] *= row->load.kind == PLANNER_DISAGGREGATED ? (first ? 0.2 : 0.5)
+                      : first                                 ? 0.5
+                                                              : 1;
+    }
 }
 
 static double huber(double x)
@@ -101,27 +133,17 @@ static double place_of(size_t i, double v)
 /* ln(predicted / measured); a row that is refused is far off. */
 enum { REFUSED = 9 };
 
+static double residual(struct planner_row *row, const struct planner_coefficients *k)
+{
+    planner_row_predict(row, k);
+    return row->predicted_ok ? log(row->predicted / row->value) : REFUSED;
+}
+
 static void residuals(struct planner_rows *rows, const struct planner_coefficients *k, double *r)
 {
     for (size_t i = 0; i < rows->count; i++) {
-        struct planner_row *row = &rows->rows[i];
-
-        planner_row_predict(row, k);
-        r[i] = row->predicted_ok ? log(row->predicted / row->value) : REFUSED;
+        r[i] = residual(&rows->rows[i], k);
     }
-}
-
-static double loss(const struct planner_rows *rows, const double *r, const double *u)
-{
-    double sum = 0;
-
-    for (size_t i = 0; i < rows->count; i++) {
-        sum += weight_of(&rows->rows[i]) * huber(r[i]);
-    }
-    for (size_t i = 0; i < COUNT; i++) {
-        sum += PULL * u[i] * u[i];
-    }
-    return sum;
 }
 
 /* ---- the steps ---- */
@@ -129,28 +151,45 @@ static double loss(const struct planner_rows *rows, const double *r, const doubl
 struct state {
     struct planner_rows *rows;
     double v[COUNT], u[COUNT]; /* the numbers, and where they are */
+    double *weights;           /* of rows */
     double *r, *aside;         /* residuals: of now, and of a try */
     double *slopes;            /* d r / d u, a row's after the other */
     double best, damping;
 };
+
+static double loss(const struct state *s, const double *r)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < s->rows->count; i++) {
+        sum += s->weights[i] * huber(r[i]);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        sum += numbers[i].pull * s->u[i] * s->u[i];
+    }
+    return sum;
+}
 
 static const struct planner_coefficients *numbers_of(const struct state *s)
 {
     return (const struct planner_coefficients *)s->v;
 }
 
-static void find_slopes(struct state *s)
+/* all: else rows that a number did not touch are passed over. */
+static void find_slopes(struct state *s, double width, bool all)
 {
     for (size_t i = 0; i < COUNT; i++) {
-        const double h = s->u[i] > 0 ? -0.02 : 0.02, before = s->v[i];
+        const double h = s->u[i] > 0 ? -width : width, before = s->v[i];
 
         s->v[i] = value_of(i, s->u[i] + h);
-        residuals(s->rows, numbers_of(s), s->aside);
         for (size_t j = 0; j < s->rows->count; j++) {
-            const double d = (s->aside[j] - s->r[j]) / h;
+            double *slope = &s->slopes[j * COUNT + i], d;
 
-            /* a cliff (something fits or not) is no slope */
-            s->slopes[j * COUNT + i] = s->v[i] == before || fabs(d) > 3 ? 0 : d;
+            if (all || *slope != 0) {
+                d = (residual(&s->rows->rows[j], numbers_of(s)) - s->r[j]) / h;
+                /* a cliff (something fits or not) is no slope */
+                *slope = s->v[i] == before || fabs(d) > 3 ? 0 : d;
+            }
         }
         s->v[i] = before;
     }
@@ -184,11 +223,11 @@ static void solve(double a[COUNT][COUNT], double *b)
 }
 
 /* How much a row pulls: less the further off it is, and hardly when it is beyond all reason. */
-static double pull_of(const struct planner_row *row, double r)
+static double pull_of(double weight, double r)
 {
     const double x = fabs(r), knee = 0.12;
 
-    return weight_of(row) * (x < knee ? 1 / knee : x - knee / 2 < 0.8 ? 1 / x : 0.1 / x);
+    return weight * (x < knee ? 1 / knee : x - knee / 2 < 0.8 ? 1 / x : 0.1 / x);
 }
 
 /* The step, into g. */
@@ -198,11 +237,11 @@ static void find_step(const struct state *s, double *g)
 
     memset(a, 0, sizeof(a));
     for (size_t i = 0; i < COUNT; i++) {
-        g[i] = -2 * PULL * s->u[i];
-        a[i][i] = 2 * PULL + s->damping;
+        g[i] = -2 * numbers[i].pull * s->u[i];
+        a[i][i] = 2 * numbers[i].pull + s->damping;
     }
     for (size_t j = 0; j < s->rows->count; j++) {
-        const double w = pull_of(&s->rows->rows[j], s->r[j]), *row = &s->slopes[j * COUNT];
+        const double w = pull_of(s->weights[j], s->r[j]), *row = &s->slopes[j * COUNT];
 
         for (size_t i = 0; i < COUNT; i++) {
             g[i] -= w * row[i] * s->r[j];
@@ -230,7 +269,7 @@ static bool step(struct state *s)
             s->u[j] = place_of(j, s->v[j]);
         }
         residuals(s->rows, numbers_of(s), s->aside);
-        l = loss(s->rows, s->aside, s->u);
+        l = loss(s, s->aside);
         if (l < s->best) {
             double *swap = s->r;
 
@@ -247,25 +286,49 @@ static bool step(struct state *s)
     return false;
 }
 
+/* Steps until three in a row better next to nothing, or none betters anything. */
+static int walk(struct state *s, double width)
+{
+    int round = 0, idle = 0;
+    double before;
+
+    s->damping = 1;
+    do {
+        find_slopes(s, width, round == 0);
+        before = s->best;
+        if (!step(s)) {
+            return round + 1;
+        }
+        idle = before - s->best < 1e-5 * before ? idle + 1 : 0;
+    } while (++round < ROUNDS && idle < 3);
+    return round;
+}
+
 static void fit(struct planner_rows *rows, struct planner_coefficients *k)
 {
-    struct state s = { .rows = rows, .damping = 1 };
-    int round = 0;
+    struct state s = { .rows = rows };
+    int rounds = 0;
+    double before;
 
+    s.weights = xcalloc(rows->count + 1, sizeof(double));
     s.r = xcalloc(rows->count + 1, sizeof(double));
     s.aside = xcalloc(rows->count + 1, sizeof(double));
     s.slopes = xcalloc(rows->count * COUNT + 1, sizeof(double));
     for (size_t i = 0; i < COUNT; i++) {
         s.v[i] = numbers[i].start;
     }
+    weigh(rows, s.weights);
     residuals(rows, numbers_of(&s), s.r);
-    s.best = loss(rows, s.r, s.u);
+    s.best = loss(&s, s.r);
     do {
-        find_slopes(&s);
-        round++;
-    } while (step(&s) && round < ROUNDS);
-    fprintf(stderr, "%zu rows: loss %.4f after %d rounds\n", rows->count, s.best, round);
+        before = s.best;
+        for (size_t i = 0; i < ARRAY_SIZE(widths); i++) {
+            rounds += walk(&s, widths[i]);
+        }
+    } while (before - s.best > 1e-4 * s.best);
+    fprintf(stderr, "%zu rows: loss %.4f after %d rounds\n", rows->count, s.best, rounds);
     memcpy(k, s.v, sizeof(*k));
+    free(s.weights);
     free(s.r);
     free(s.aside);
     free(s.slopes);

@@ -76,9 +76,7 @@ static double decode_step(struct scene *c, double rank_sequences)
     double *work = c->r->decode_work_s;
     double times = chip->decode_times > 0 ? chip->decode_times : 1, draft_s = 0;
 
-    if (c->plan->adp > 1) { /* all wait for the slowest rank */
-        times *= c->s->k->adp_uneven;
-    }
+    times *= planner_slowest(c->s->k->adp_uneven, c->plan->adp);
     if (l->draft_tokens > 0) {
         const double share = l->draft_share > 0 ? l->draft_share : 1.0 / c->s->model->layers;
         const double beat = decode_pass(c, rank_sequences, 1);
@@ -118,7 +116,7 @@ static double prefill(struct scene *c, double sequences)
         .uneven = c->load->isl_cv * c->load->isl_cv,
     };
     const double times = passes * (c->s->chip->prefill_times > 0 ? c->s->chip->prefill_times : 1) *
-                         (p->adp > 1 ? c->s->k->adp_prefill : 1);
+                         planner_slowest(c->s->k->adp_prefill, p->adp);
     double t;
 
     planner_pass_time(c->s, p, &pass, c->r->prefill_work_s, NULL, &c->prefill_flops);

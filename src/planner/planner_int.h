@@ -56,108 +56,110 @@ extern const struct planner_comm_fit planner_comm_fits[]; /* the same */
 /* ---- the free numbers (coefficients.c) ---- */
 
 /*
- * X(name, where the fit starts, lowest, highest, what it is). "times" ones multiply what the tables
- * say. tools/fit-planner moves them within their bounds and prints coefficients.c.
+ * X(name, where the fit starts, lowest, highest, how hard it is pulled there, what it is). "times"
+ * ones multiply what the tables say. tools/fit-planner moves them within their bounds and prints
+ * coefficients.c. FIRM are those of kernels and wires, which were measured by themselves, and those
+ * of which few rows speak; SOFT those of hosts and queues; FREE what only whole runs tell.
  */
 // clang-format off
 #define PLANNER_COEFFICIENTS(X)                                                                    \
-    X(start_bf16_us, 2.5, 0.3, 8, "start of a GEMM inside a captured graph")                       \
-    X(start_fp8_us, 4, 0.3, 12, "the same with its quantisation")                                  \
-    X(start_fp4_us, 5, 0.3, 14, "the same")                                                        \
-    X(start_wo_us, 6, 0.3, 20, "the same, weights only")                                           \
-    X(ec_bf16, 1, 0.6, 1.3, "times the compute efficiency")                                        \
-    X(ec_fp8, 1.2, 0.6, 1.35, "the same")                                                            \
-    X(ec_block, 1, 0.5, 1.8, "the same, FP8 in blocks")                                            \
-    X(ec_fp4, 1.3, 0.5, 2, "the same")                                                               \
-    X(ec_wo, 1, 0.4, 1.3, "the same")                                                              \
-    X(ec_vllm, 1, 0.6, 1.2, "times the compute efficiency, 8 and 4 bits in vLLM")                   \
-    X(em_gemm, 1, 0.8, 1.2, "times the memory efficiency")                                         \
-    X(attn_em, 0.8, 0.4, 1, "decode attention, share of the bandwidth")                            \
-    X(attn_em_8, 0.75, 0.4, 1, "the same with an 8-bit cache")                                     \
-    X(attn_start_us, 8, 1, 20, "start of a decode attention")                                      \
-    X(attn_prefill, 1, 0.5, 2, "times the measured share of the peak")                             \
-    X(mla_em, 0.75, 0.2, 1, "latent attention, share of the bandwidth")                            \
-    X(mla_ec, 0.4, 0.1, 0.8, "latent attention's decode, share of the peak")                       \
-    X(mla_prefill, 0.45, 0.3, 0.8, "latent attention's prefill, share of the peak")                \
-    X(mla_us, 15, 0, 60, "latent attention: time of a layer besides, by its many small kernels")   \
-    X(moe_start_us, 25, 3, 60, "start of all expert kernels of a layer")                           \
-    X(moe_start_new_us, 15, 2, 60, "the same on Blackwell")                                        \
-    X(moe_em, 1, 0.4, 1.3, "times the memory efficiency")                                          \
-    X(moe_ec_bf16, 1, 0.4, 2, "times the compute efficiency")                                      \
-    X(moe_ec_fp8, 1, 0.4, 2, "the same")                                                           \
-    X(moe_ec_fp4, 1, 0.3, 3, "the same")                                                           \
-    X(moe_em_fp4, 1, 0.3, 1.3, "times the memory efficiency of 4-bit experts")                     \
-    X(mxfp4_ec, 0.25, 0.05, 0.9, "MXFP4 experts, share of the bf16 peak")                          \
-    X(mxfp4_em, 0.8, 0.15, 1, "MXFP4 experts, share of the bandwidth")                             \
-    X(mxfp4_ec_native, 0.35, 0.05, 0.9, "the same where the chip multiplies 4-bit numbers")        \
-    X(mxfp4_em_native, 0.9, 0.15, 1, "the same")                                                   \
-    X(moe_tile, 16, 0, 64, "rows by which an expert's product is padded")                          \
-    X(moe_skew, 1, 0.1, 4, "variance of the experts' popularity, its mean 1")                      \
-    X(moe_permute, 0.6, 0, 2, "sorting tokens by expert: passes over them, of four")               \
-    X(moe_route_us, 15, 0, 40, "start of dispatch and combine across ranks")                       \
-    X(adp_uneven, 1.05, 1, 1.3, "attention DP: the slowest rank's step over the mean")             \
-    X(adp_prefill, 1.3, 1, 3, "attention DP: the same for a prefill")                              \
-    X(route_far_us, 100, 20, 400, "the same across nodes")                                         \
-    X(far_us, 75, 20, 200, "start of an all-reduce across nodes")                                  \
-    X(quick_alpha, 1.8, 0.8, 4, "times the start of the engine's all-reduce: ranks are never in step")\
-    X(quick_bus, 0.6, 0.5, 1.2, "times its bandwidth")                                             \
-    X(bulk_alpha, 1.5, 0.8, 4, "times the start of NCCL's")                                        \
-    X(bulk_bus, 0.9, 0.7, 1.2, "times its bandwidth")                                              \
-    X(link_quick, 0.62, 0.3, 0.9, "chips without fits: share of the link")                         \
-    X(link_bulk, 0.8, 0.4, 1, "the same for NCCL")                                                 \
-    X(pcie_bus, 0.5, 0.1, 1, "all-reduce over PCIe: share of the slot")                            \
-    X(elementwise_us, 2, 0.3, 6, "start of an elementwise kernel")                                 \
-    X(elementwise_n, 5, 2, 9, "of them in a layer")                                                \
-    X(host_vllm_ms, 0.8, 0, 4, "host time of a decode step")                                       \
-    X(host_trtllm_ms, 0.3, 0, 3, "the same")                                                       \
-    X(host_sglang_ms, 0.7, 0.2, 1.1, "the same")                                                   \
-    X(host_seq_us, 5, 0, 40, "host time of a sequence in a step")                                  \
-    X(half, 0.7, 0, 1, "decode steps that a prefill step saves")                                   \
-    X(floor, 0.3, 0.05, 1, "least share of a prefill that it costs the others")                    \
-    X(prefill_ms_vllm, 0.55, 0, 1.5, "host time of a first token for each layer")                  \
-    X(prefill_ms_trtllm, 0.1, 0, 1.5, "the same")                                                  \
-    X(prefill_ms_sglang, 0.8, 0, 2, "the same")                                                    \
-    X(prefill_ms_mla, 1, 0, 3, "the same besides, latent attention in TensorRT-LLM and SGLang")    \
-    X(launch, 0.3, 0, 1.5, "share of that for which a prefill stops the others")                   \
-    X(first_vllm, 0.96, 0.6, 1.5, "TTFT: times the prefill")                                       \
-    X(first_trtllm, 0.96, 0.6, 1.5, "the same")                                                    \
-    X(first_sglang, 0.96, 0.6, 2, "the same")                                                      \
-    X(queue_vllm, 1.17, 0, 8, "TTFT: weight of the prefill queue")                                 \
-    X(queue_trtllm, 2, 0, 12, "the same")                                                          \
-    X(queue_sglang, 3, 0, 30, "the same")                                                          \
-    X(burst_vllm, 0.13, 0, 1, "TTFT: share of the requests that come together")                    \
-    X(burst_trtllm, 0.12, 0, 1, "the same")                                                        \
-    X(burst_sglang, 0.9, 0.75, 1, "the same")                                                         \
-    X(wait_vllm, 0.97, 0, 20, "TTFT: decode steps before it when many are there")                  \
-    X(wait_trtllm, 2, 0, 20, "the same")                                                           \
-    X(wait_sglang, 1, 0, 20, "the same")                                                           \
-    X(mtp_accept, 0.6, 0.2, 0.95, "chance that a draft of the model's own heads is accepted")      \
-    X(held, 0.55, 0.4, 1, "share of the output for which a running request holds memory")          \
-    X(held_trtllm, 0.85, 0.4, 1, "the same where memory is reserved ahead")                        \
-    X(offline, 1, 0.7, 1.2, "offline: times the throughput")                                       \
-    X(offline_small, 1, 0, 3, "offline: host milliseconds of an admitted request, tenths")         \
-    X(mixed, 0.9, 0.5, 1, "lengths that vary: share of the throughput")                            \
-    X(server, 0.93, 0.6, 1, "the same under a latency limit")                                      \
-    X(server_p99, 1.3, 0.7, 3, "p99 of TPOT over its mean there")                                  \
-    X(gguf_em, 0.75, 0.4, 1, "llama.cpp: share of the bandwidth, k-quants")                        \
-    X(gguf_em_16, 0.9, 0.5, 1, "the same, 16-bit weights")                                         \
-    X(gguf_ec, 0.7, 0.2, 1.2, "llama.cpp: share of the bf16 peak, k-quants")                       \
-    X(gguf_ec_16, 0.75, 0.2, 1.2, "the same, 16-bit weights")                                      \
-    X(gguf_layer_us, 15, 0, 80, "llama.cpp: time of a layer besides")                              \
-    X(gguf_attn, 0.12, 0.01, 0.8, "llama.cpp: prefill attention, share of the peak")               \
-    X(gguf_attn_em, 0.4, 0.05, 1, "llama.cpp: decode attention, share of the bandwidth")           \
-    X(gguf_unpack, 2.4, 0, 6, "llama.cpp: bytes moved to unpack a weight for a long batch")        \
-    X(gguf_overlap, 0.4, 0, 1, "llama.cpp: share of the prefill that chips do at the same time")   \
-    X(gguf_split_ms, 0.3, 0, 5, "llama.cpp: time of a hop between chips")                          \
-    X(apple_em, 0.75, 0.4, 1, "Apple: share of the bandwidth, k-quants")                           \
-    X(apple_em_16, 0.85, 0.4, 1, "the same, 16-bit weights")                                       \
-    X(apple_ec, 0.3, 0.1, 0.8, "Apple: share of the peak")                                         \
-    X(pd_queue, 1.8, 1, 6, "disaggregated: times the prefill")                                     \
-    X(pd_decode, 1, 0.7, 1.6, "disaggregated: times the decode step")
+    X(start_bf16_us, 2.5, 0.3, 8, FIRM, "start of a GEMM inside a captured graph")                 \
+    X(start_fp8_us, 4, 0.3, 12, FIRM, "the same with its quantisation")                            \
+    X(start_fp4_us, 5, 0.3, 14, FIRM, "the same")                                                  \
+    X(start_wo_us, 6, 0.3, 20, FIRM, "the same, weights only")                                     \
+    X(ec_bf16, 1, 0.6, 1.3, FIRM, "times the compute efficiency")                                  \
+    X(ec_fp8, 1.2, 0.6, 1.35, FIRM, "the same")                                                    \
+    X(ec_block, 1, 0.5, 1.8, FIRM, "the same, FP8 in blocks")                                      \
+    X(ec_fp4, 1.3, 0.5, 2, FIRM, "the same")                                                       \
+    X(ec_wo, 1, 0.4, 1.3, FIRM, "the same")                                                        \
+    X(ec_vllm, 1, 0.6, 1.2, FIRM, "times the compute efficiency, 8 and 4 bits in vLLM")            \
+    X(em_gemm, 1, 0.8, 1.2, FIRM, "times the memory efficiency")                                   \
+    X(attn_em, 0.8, 0.4, 1, FIRM, "decode attention, share of the bandwidth")                      \
+    X(attn_em_8, 0.75, 0.4, 1, FIRM, "the same with an 8-bit cache")                               \
+    X(attn_start_us, 8, 1, 20, FIRM, "start of a decode attention")                                \
+    X(attn_prefill, 1, 0.5, 2, FIRM, "times the measured share of the peak")                       \
+    X(mla_em, 0.75, 0.2, 1, FIRM, "latent attention, share of the bandwidth")                      \
+    X(mla_ec, 0.4, 0.1, 0.8, FIRM, "latent attention's decode, share of the peak")                 \
+    X(mla_prefill, 0.45, 0.3, 0.8, FIRM, "latent attention's prefill, share of the peak")          \
+    X(mla_us, 15, 0, 60, FIRM, "latent attention: time of a layer besides, by its small kernels")  \
+    X(moe_start_us, 25, 3, 60, FIRM, "start of all expert kernels of a layer")                     \
+    X(moe_start_new_us, 15, 2, 60, FIRM, "the same on Blackwell")                                  \
+    X(moe_em, 1, 0.4, 1.3, FIRM, "times the memory efficiency")                                    \
+    X(moe_ec_bf16, 1, 0.4, 2, FIRM, "times the compute efficiency")                                \
+    X(moe_ec_fp8, 1, 0.4, 2, FIRM, "the same")                                                     \
+    X(moe_ec_fp4, 1, 0.3, 3, FIRM, "the same")                                                     \
+    X(moe_em_fp4, 1, 0.3, 1.3, FIRM, "times the memory efficiency of 4-bit experts")               \
+    X(mxfp4_ec, 0.25, 0.05, 0.9, FIRM, "MXFP4 experts, share of the bf16 peak")                    \
+    X(mxfp4_em, 0.8, 0.15, 1, FIRM, "MXFP4 experts, share of the bandwidth")                       \
+    X(mxfp4_ec_native, 0.35, 0.05, 0.9, FIRM, "the same where the chip multiplies 4-bit numbers")  \
+    X(mxfp4_em_native, 0.9, 0.15, 1, FIRM, "the same")                                             \
+    X(moe_tile, 16, 0, 64, FIRM, "rows by which an expert's product is padded")                    \
+    X(moe_skew, 1, 0.1, 4, FIRM, "variance of the experts' popularity, its mean 1")                \
+    X(moe_permute, 0.6, 0, 2, FIRM, "sorting tokens by expert: passes over them, of four")         \
+    X(moe_route_us, 15, 0, 40, FIRM, "start of dispatch and combine across ranks")                 \
+    X(adp_uneven, 1.05, 1, 1.3, FREE, "attention DP of 8: the slowest rank over the mean")         \
+    X(adp_prefill, 1.3, 1, 3, FREE, "attention DP: the same for a prefill")                        \
+    X(route_far_us, 100, 20, 400, FIRM, "the same across nodes")                                   \
+    X(far_us, 75, 20, 200, FIRM, "start of an all-reduce across nodes")                            \
+    X(quick_alpha, 1.8, 0.8, 4, FIRM, "times the start of the engine's all-reduce: ranks drift")   \
+    X(quick_bus, 0.6, 0.5, 1.2, FIRM, "times its bandwidth")                                       \
+    X(bulk_alpha, 1.5, 0.8, 4, FIRM, "times the start of NCCL's")                                  \
+    X(bulk_bus, 0.9, 0.7, 1.2, FIRM, "times its bandwidth")                                        \
+    X(link_quick, 0.62, 0.3, 0.9, FIRM, "chips without fits: share of the link")                   \
+    X(link_bulk, 0.8, 0.4, 1, FIRM, "the same for NCCL")                                           \
+    X(pcie_bus, 0.5, 0.1, 1, FIRM, "all-reduce over PCIe: share of the slot")                      \
+    X(elementwise_us, 2, 0.3, 6, FIRM, "start of an elementwise kernel")                           \
+    X(elementwise_n, 5, 2, 9, FIRM, "of them in a layer")                                          \
+    X(host_vllm_ms, 0.8, 0, 4, SOFT, "host time of a decode step")                                 \
+    X(host_trtllm_ms, 0.3, 0, 3, SOFT, "the same")                                                 \
+    X(host_sglang_ms, 0.7, 0.2, 1.1, SOFT, "the same")                                             \
+    X(host_seq_us, 5, 0, 40, SOFT, "host time of a sequence in a step")                            \
+    X(half, 0.7, 0, 1, SOFT, "decode steps that a prefill step saves")                             \
+    X(floor, 0.3, 0.05, 1, SOFT, "least share of a prefill that it costs the others")              \
+    X(prefill_ms_vllm, 0.55, 0, 1.5, SOFT, "host time of a first token for each layer")            \
+    X(prefill_ms_trtllm, 0.1, 0, 1.5, SOFT, "the same")                                            \
+    X(prefill_ms_sglang, 0.8, 0, 2, SOFT, "the same")                                              \
+    X(prefill_ms_mla, 1, 0, 3, SOFT, "the same besides, latent attention, TensorRT-LLM and SGLang")\
+    X(launch, 0.3, 0, 1.5, SOFT, "share of that for which a prefill stops the others")             \
+    X(first_vllm, 0.96, 0.6, 1.5, SOFT, "TTFT: times the prefill")                                 \
+    X(first_trtllm, 0.96, 0.6, 1.5, SOFT, "the same")                                              \
+    X(first_sglang, 0.96, 0.6, 2, SOFT, "the same")                                                \
+    X(queue_vllm, 1.17, 0, 8, SOFT, "TTFT: weight of the prefill queue")                           \
+    X(queue_trtllm, 2, 0, 12, SOFT, "the same")                                                    \
+    X(queue_sglang, 3, 0, 30, SOFT, "the same")                                                    \
+    X(burst_vllm, 0.13, 0, 1, SOFT, "TTFT: share of the requests that come together")              \
+    X(burst_trtllm, 0.12, 0, 1, SOFT, "the same")                                                  \
+    X(burst_sglang, 0.9, 0.75, 1, SOFT, "the same")                                                \
+    X(wait_vllm, 0.97, 0, 20, SOFT, "TTFT: decode steps before it when many are there")            \
+    X(wait_trtllm, 2, 0, 20, SOFT, "the same")                                                     \
+    X(wait_sglang, 1, 0, 20, SOFT, "the same")                                                     \
+    X(mtp_accept, 0.6, 0.2, 0.95, FREE, "chance that a draft of the model's own heads is accepted")\
+    X(held, 0.55, 0.4, 1, FREE, "share of the output for which a running request holds memory")    \
+    X(held_trtllm, 0.85, 0.4, 1, FREE, "the same where memory is reserved ahead")                  \
+    X(offline, 1, 0.7, 1.2, FREE, "offline: times the throughput")                                 \
+    X(offline_small, 1, 0, 3, FREE, "offline: host milliseconds of an admitted request, tenths")   \
+    X(mixed, 0.9, 0.5, 1, FIRM, "lengths that vary: share of the throughput")                      \
+    X(server, 0.93, 0.6, 1, FIRM, "the same under a latency limit")                                \
+    X(server_p99, 1.3, 0.7, 3, FIRM, "p99 of TPOT over its mean there")                            \
+    X(gguf_em, 0.75, 0.4, 1, FIRM, "llama.cpp: share of the bandwidth, k-quants")                  \
+    X(gguf_em_16, 0.9, 0.5, 1, FIRM, "the same, 16-bit weights")                                   \
+    X(gguf_ec, 0.7, 0.2, 1.2, FIRM, "llama.cpp: share of the bf16 peak, k-quants")                 \
+    X(gguf_ec_16, 0.75, 0.2, 1.2, FIRM, "the same, 16-bit weights")                                \
+    X(gguf_layer_us, 15, 0, 80, FIRM, "llama.cpp: time of a layer besides")                        \
+    X(gguf_attn, 0.12, 0.01, 0.8, FIRM, "llama.cpp: prefill attention, share of the peak")         \
+    X(gguf_attn_em, 0.4, 0.05, 1, FIRM, "llama.cpp: decode attention, share of the bandwidth")     \
+    X(gguf_unpack, 2.4, 0, 6, FIRM, "llama.cpp: bytes moved to unpack a weight for a long batch")  \
+    X(gguf_overlap, 0.4, 0, 1, FIRM, "llama.cpp: share of the prefill that chips do together")     \
+    X(gguf_split_ms, 0.3, 0, 5, FIRM, "llama.cpp: time of a hop between chips")                    \
+    X(apple_em, 0.75, 0.4, 1, FIRM, "Apple: share of the bandwidth, k-quants")                     \
+    X(apple_em_16, 0.85, 0.4, 1, FIRM, "the same, 16-bit weights")                                 \
+    X(apple_ec, 0.3, 0.1, 0.8, FIRM, "Apple: share of the peak")                                   \
+    X(pd_queue, 1.8, 1, 6, FREE, "disaggregated: times the prefill")                               \
+    X(pd_decode, 1, 0.7, 1.6, FREE, "disaggregated: times the decode step")
 // clang-format on
 
 struct planner_coefficients {
-#define X(name, start, low, high, help) double name;
+#define X(name, start, low, high, pull, help) double name;
     PLANNER_COEFFICIENTS(X)
 #undef X
 };
@@ -206,6 +208,9 @@ void planner_pass_time(const struct planner_setup *s, const struct planner_plan 
                        const struct planner_pass *pass, double work[PLANNER_WORK_MAX_],
                        double *ret_bytes, double *ret_flops);
 double planner_work_sum(const double work[PLANNER_WORK_MAX_]);
+/* How much longer the slowest of so many ranks takes than the mean, as all wait for it: that of
+ * eight is given, and of fewer it is less, as the greatest of so many draws (2 ln n) has it. */
+double planner_slowest(double of_eight, unsigned ranks);
 /* Which of a setup's measured wires so many ranks have: by their log2, rounded up. */
 unsigned planner_wire_index(double ranks);
 /* Seconds of an all-reduce of so many bytes in each of ranks, over the data sheet's links. */

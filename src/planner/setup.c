@@ -209,8 +209,14 @@ static double start_of(const struct planner_coefficients *k, enum planner_math m
     }
 }
 
-static double ec_times(const struct planner_coefficients *k, enum planner_math math)
+/* Corrects the kernel tables; what is published of CDNA needs none. */
+static double ec_times(const struct planner_setup *s, enum planner_math math)
 {
+    const struct planner_coefficients *k = s->k;
+
+    if (s->chip->generation == PLANNER_GEN_CDNA) {
+        return 1;
+    }
     switch (math) {
     case PLANNER_MATH_FP8:
     case PLANNER_MATH_INT8:
@@ -291,7 +297,7 @@ static struct planner_cost gemm_cost(struct planner_setup *s, enum planner_math 
     }
     math = math_on(s->chip, math);
     f = find_fit(s, PLANNER_OP_GEMM, math);
-    ec = (f ? f->ec : generic_ec(s->chip, math)) * ec_times(k, math) * engine_times(s, math);
+    ec = (f ? f->ec : generic_ec(s->chip, math)) * ec_times(s, math) * engine_times(s, math);
     ec *= power_times(s->chip, f ? find_chip_of(f->chip) : NULL);
     em = fmin((f ? f->em : 0.80) * k->em_gemm, 1);
     p = f ? f->p : 2;

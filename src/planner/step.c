@@ -17,6 +17,14 @@ static double sum_of(const struct planner_setup *s, const struct planner_plan *p
     return planner_work_sum(work);
 }
 
+double planner_slowest(double of_eight, unsigned ranks)
+{
+    static const double roots[] = { 0, 0.577350269, 0.816496581, 1 }; /* sqrt(log2(n) / 3) */
+    const unsigned i = ranks > 1 ? planner_wire_index(ranks) : 0;
+
+    return 1 + (of_eight - 1) * roots[i < 3 ? i : 3];
+}
+
 double planner_decode_s(const struct planner_setup *s, const struct planner_plan *plan,
                         double decodes, double context)
 {
@@ -32,9 +40,7 @@ double planner_decode_s(const struct planner_setup *s, const struct planner_plan
     };
     double times = s->chip->decode_times > 0 ? s->chip->decode_times : 1;
 
-    if (plan->adp > 1) { /* all wait for the slowest rank */
-        times *= s->k->adp_uneven;
-    }
+    times *= planner_slowest(s->k->adp_uneven, plan->adp);
     if (flying > 1) { /* the fullest stage sets the beat */
         times *= ceil(layers / plan->pp) * plan->pp / layers;
     }
@@ -55,9 +61,7 @@ double planner_chunk_s(const struct planner_setup *s, const struct planner_plan 
 
     double times = s->chip->prefill_times > 0 ? s->chip->prefill_times : 1;
 
-    if (plan->adp > 1) {
-        times *= s->k->adp_prefill;
-    }
+    times *= planner_slowest(s->k->adp_prefill, plan->adp);
     return times * sum_of(s, plan, &pass);
 }
 
