@@ -309,11 +309,9 @@ static void delayed_tasks_wait(void **state)
 {
     HOUSE(NULL);
     int64_t model = house_model(h, "m", 5), id, at, past;
-    struct task_order order = { .model_id = model,
-                                .type = "custom",
-                                .priority = 2,
-                                .input = SPAN("x"),
-                                .max_retries = -1 };
+    struct task_order order = {
+        .model_id = model, .type = "custom", .priority = 2, .input = SPAN("x"), .max_retries = -1
+    };
 
     order.delay_ms = 30000;
     id = house_order(h, &order);
