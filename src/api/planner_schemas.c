@@ -21,6 +21,10 @@
 #define DEGREE         "{'type':'integer','minimum':1}"
 #define TEXT_OR_OBJECT "{'type':['object','string']}"
 
+#define DEGREES                                                                                    \
+    "'dp':" DEGREE ",'tp':" DEGREE ",'pp':" DEGREE ",'ep':" DEGREE ",'sp':{'type':['integer',"     \
+    "'boolean']},'moe_tp':" DEGREE
+
 #define TASK_FIELDS                                                                                \
     "'task_id':" STR ",'status':" STATUS ",'progress':{'type':'number','minimum':0,'maximum':100}" \
     ",'message':" STR ",'created_at':" TIME ",'started_at':" TIME_NULL                             \
@@ -54,9 +58,9 @@ const struct schema planner_schemas[] = {
       "'enum':['latency','throughput','efficiency','balanced','cost','chips',null]},'score_weights':" OBJ_NULL "}},"
       "'priority':{'type':'integer','minimum':1,'maximum':3,'default':2}}}" },
     { "Parallelism",
-      "{'type':'object','properties':{'dp':" DEGREE ",'tp':" DEGREE ",'pp':" DEGREE ",'ep':" DEGREE ",'sp':{'type':['integer','boolean']},'moe_tp':" DEGREE ",'prefill':{'description':'The plan of other chips, which do the prefill. It needs a batch_size.','anyOf':[" A("ParallelismDegrees") ",{'type':'null'}]}}}" },
+      "{'type':'object','properties':{" DEGREES ",'prefill':{'description':'The plan of other chips, which do the prefill. It needs a batch_size.','anyOf':[" A("ParallelismDegrees") ",{'type':'null'}]}}}" },
     { "ParallelismDegrees",
-      "{'type':'object','properties':{'dp':" DEGREE ",'tp':" DEGREE ",'pp':" DEGREE ",'ep':" DEGREE ",'sp':{'type':['integer','boolean']},'moe_tp':" DEGREE "}}" },
+      "{'type':'object','properties':{" DEGREES "}}" },
     { "EvaluationSubmitted",
       "{'type':'object','required':['task_id','message'],'properties':{'task_id':{'type':'string','format':'uuid'},'message':" STR "}}" },
     { "EvaluationTask",

@@ -375,11 +375,17 @@ static json_int_t told_degree(const json_t *parallelism, const char *name)
 }
 
 /* Experts lie on the chips that attention has: ep and moe_tp need none of their own. */
+static json_int_t told_chips(const json_t *parallelism)
+{
+    return told_degree(parallelism, "dp") * told_degree(parallelism, "tp") *
+           told_degree(parallelism, "pp");
+}
+
 static json_int_t required_chips(const json_t *body)
 {
-    const json_t *p = json_object_get(body, "parallelism");
+    const json_t *p = json_object_get(body, "parallelism"), *apart = json_object_get(p, "prefill");
 
-    return told_degree(p, "dp") * told_degree(p, "tp") * told_degree(p, "pp");
+    return told_chips(p) + (json_is_object(apart) ? told_chips(apart) : 0);
 }
 
 static json_int_t available_chips(const json_t *body)

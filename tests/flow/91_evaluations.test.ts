@@ -838,6 +838,8 @@ test('/api/simulate draws a plan with other chips for the prefill: its stages fi
     }
     const valid = (await daemon.post('/api/validate', question({ tp: 4, prefill: { tp: 4 } }, load))).json;
     assert.deepEqual([valid.valid, valid.required_chips, valid.errors], [true, 8, []]);
+    const odd = (await daemon.post('/api/validate', question({ tp: 4, prefill: { tp: 2, pp: 'x' } }, load))).json;
+    assert.deepEqual([odd.valid, odd.required_chips], [false, 6], 'as far as it tells');
 });
 
 test('/api/simulate: what is wrong is a 400 that names it', async () => {

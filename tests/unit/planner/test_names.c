@@ -2,6 +2,7 @@
 /* Names as people write them, and what is said when there is no such thing. */
 #include "unit.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "planner/planner.h"
@@ -180,12 +181,32 @@ static void test_words(void **state)
     assert_int_equal(planner_objective_from_string("latency"), PLANNER_LATENCY);
 }
 
+/* A sentence that refuses a word names such as are taken. */
+static void assert_taken(const char *sentence, int (*from)(const char *))
+{
+    char words[256], *rest = NULL;
+
+    snprintf(words, sizeof(words), "%s", sentence);
+    for (char *word = strtok_r(words, ", ", &rest); word; word = strtok_r(NULL, ", ", &rest)) {
+        if (strcmp(word, "and") != 0 && strcmp(word, "are") != 0 && strcmp(word, "known") != 0) {
+            assert_true(from(word) >= 0);
+        }
+    }
+}
+
+static void test_words_that_are_told(void **state)
+{
+    assert_taken(PLANNER_FORMAT_WORDS, planner_format_from_string);
+    assert_taken(PLANNER_KV_WORDS, planner_kv_format_from_string);
+    assert_taken(PLANNER_ENGINE_WORDS, planner_engine_from_string);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spellings), cmocka_unit_test(test_names_in_the_wild),
         cmocka_unit_test(test_nearest),   cmocka_unit_test(test_no_name_twice),
-        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_words),     cmocka_unit_test(test_words_that_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
